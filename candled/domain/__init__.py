@@ -1,0 +1,1 @@
+"""What things are: exact numbers, trades, bars, intervals, id ranges. No clock, no I/O, no Trio."""

@@ -1,0 +1,30 @@
+"""What the engine says of bars, and what the stream and the history hear."""
+
+from enum import IntEnum
+
+import msgspec
+
+from candled.domain.bar import Bar
+
+
+class BarEventKind(IntEnum):
+    """Why a bar is told."""
+
+    UPDATE = 1
+    """The forming bar took a trade."""
+    CLOSE = 2
+    """The bar is closed; told once for each bar, in order of open time for each symbol."""
+    REVISION = 3
+    """A closed bar changed, or a withheld one was decided: it replaces what was told before."""
+
+
+class BarEvent(msgspec.Struct, frozen=True, gc=False):
+    """One bar and why it is told."""
+
+    kind: BarEventKind
+    bar: Bar
+    exchange_time: int
+    """Exchange's time of the trade or of the close that caused it, microseconds since the epoch."""
+    position: int = 0
+    """Place in the journal's order, rising with each CLOSE and REVISION over the whole life of a data
+    directory; 0 for an UPDATE, which is not stored. Resume tokens are made of it."""
