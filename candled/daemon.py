@@ -1,0 +1,1 @@
+"""The root nursery, where the parts meet."""
