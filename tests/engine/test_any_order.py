@@ -26,7 +26,7 @@ def days_of_trades(draw: st.DrawFn, *, aggregates: bool) -> list[Trade]:
         price = max(1, price + rng.randrange(-(10**6), 10**6))
         # Whole units, so that fills of an aggregate truncate like the aggregate itself.
         quantity = count * rng.randrange(1, 10**9) * (10**8 if aggregates else 1)
-        placeholder = not aggregates and rng.random() < 0.03
+        placeholder = not aggregates and len(trades) > 1 and rng.random() < 0.03
         trades.append(
             Trade("X", id_, id_ + count - 1, price, 0 if placeholder else quantity, time, rng.random() < 0.5)
         )
