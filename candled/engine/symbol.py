@@ -50,6 +50,8 @@ class SymbolEngine:
         self.symbol = symbol
         self.continuity = Continuity()
         self.counts = Counts()
+        self.lag = 0
+        """Arrival of the newest trade after its exchange time, microseconds."""
         self.last_trade: Trade | None = None
         """The trade with the highest id so far."""
         self.wanted_start: int | None = None
@@ -261,6 +263,14 @@ class SymbolEngine:
                 self._withheld.discard(number, number)
                 self._publish(minute, replace(bar, revision=1), BarEventKind.REVISION, exchange_time, events)
         self._dirty = True
+
+    @property
+    def lacks_something(self) -> bool:
+        """Whether trades, klines or stored bars are wanted."""
+        if self.wanted_start is not None or self.continuity.missing or self._evicted:
+            return True
+        passed_over = self._frontier is not None and (self._frontier < self._due or len(self._withheld) > 0)
+        return passed_over and bool(self.unsettled())
 
     @property
     def to_reopen(self) -> list[int]:
