@@ -52,6 +52,8 @@ class Engine:
         self.symbols: dict[str, SymbolEngine] = {}
         self.live: set[str] = set()
         """Symbols whose stream is connected."""
+        self.needy: set[str] = set()
+        """Symbols that lack trades, klines or stored bars."""
         self.unknown_trades = 0
         """Trades of symbols that nobody asked for."""
         self._close_grace = close_grace
@@ -66,12 +68,14 @@ class Engine:
         if stored:
             engine.restore(stored)
         self.symbols[symbol] = engine
+        self._note_needs(engine)
         self._next_end = None
 
     def remove(self, symbol: str) -> None:
         """Stop building bars for this symbol; its forming bar is let go."""
         self.symbols.pop(symbol, None)
         self.live.discard(symbol)
+        self.needy.discard(symbol)
 
     def handle(self, event: FeedEvent, local: float) -> list[BarEvent]:
         """What an event of the feed makes of the bars. ``local``: the monotonic clock now, seconds."""
@@ -103,6 +107,7 @@ class Engine:
             if self._next_end is None or ended >= self._next_end:
                 for engine in self.symbols.values():
                     engine.advance(ended, now, events)
+                    self._note_needs(engine)
                 self._next_end = min(
                     (end for engine in self.symbols.values() if (end := engine.next_end) is not None),
                     default=None,
@@ -129,8 +134,18 @@ class Engine:
                     continue
                 touched[trade.symbol] = engine
             engine.apply(trade, events)
+        now = self.time.now(local)
         for engine in touched.values():
-            engine.settle(self.time.now(local), events)
+            engine.settle(now, events)
+            self._note_needs(engine)
+            if engine.last_trade is not None:
+                engine.lag = max(0, now - engine.last_trade.time)
+
+    def _note_needs(self, engine: SymbolEngine) -> None:
+        if engine.lacks_something:
+            self.needy.add(engine.symbol)
+        else:
+            self.needy.discard(engine.symbol)
 
     def _apply_fact(
         self,
@@ -151,3 +166,4 @@ class Engine:
             case RangeUnfillable():
                 engine.continuity.give_up(event.first_id, event.last_id, event.reason)
         engine.settle(now, events)
+        self._note_needs(engine)

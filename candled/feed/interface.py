@@ -9,6 +9,7 @@ import trio
 from candled.domain.bar import Bar
 from candled.domain.feed_event import FeedEvent
 from candled.domain.trade import Trade
+from candled.errors import UserError
 
 Connect = Callable[[str, int, bool], Awaitable[trio.abc.Stream]]
 """Opens a byte stream to a host and port, with TLS or without: where tests put a network of their own."""
@@ -17,7 +18,7 @@ Submit = Callable[[FeedEvent], Awaitable[None]]
 """Hands an event to the engine and returns when it was handled."""
 
 
-class FeedError(Exception):
+class FeedError(UserError):
     """A feed can't do its work; the text says why and what to change."""
 
 
