@@ -2,6 +2,7 @@
 
 from candled.history.errors import DataDirectoryError
 from candled.history.history import DurableHistory, History, HistoryStatistics, open_history
+from candled.history.memory import MemoryHistory, MemoryStore, open_memory_history
 from candled.history.reader import connect
 from candled.history.settings import HistorySettings
 
@@ -11,6 +12,9 @@ __all__ = [
     "History",
     "HistorySettings",
     "HistoryStatistics",
+    "MemoryHistory",
+    "MemoryStore",
     "connect",
     "open_history",
+    "open_memory_history",
 ]

@@ -105,6 +105,10 @@ def hold_directory(path: Path, *, exchange: str, files: Files) -> Iterator[Direc
         DataDirectoryError: not writable, held by another process, of another exchange, of a newer format, or
             not a data directory.
     """
+    if "?" in str(path.absolute()):
+        raise DataDirectoryError(
+            f"the path {path.absolute()} must not hold a question mark: use another data directory"
+        )
     try:
         files.make_folder(path.absolute())
         names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}

@@ -59,22 +59,22 @@ _ROWS: Final = ", ".join(ROW_COLUMNS)
 class HistoryStatistics:
     """The history at one moment."""
 
-    rows_stored: int
+    rows_stored: int = 0
     """Bars and revisions stored since the opening."""
-    commits: int
-    commit_seconds: float
+    commits: int = 0
+    commit_seconds: float = 0.0
     """Time of the last commit."""
-    commit_seconds_total: float
-    rows_unpublished: int
+    commit_seconds_total: float = 0.0
+    rows_unpublished: int = 0
     """Stored in the journal and not in a recent file yet."""
-    journal_rows: int
-    journal_bytes: int
-    recent_files: int
-    sealed_files: int
-    superseded_files: int
-    publications: int
-    write_errors: int
-    last_error: str | None
+    journal_rows: int = 0
+    journal_bytes: int = 0
+    recent_files: int = 0
+    sealed_files: int = 0
+    superseded_files: int = 0
+    publications: int = 0
+    write_errors: int = 0
+    last_error: str | None = None
     """Why the disk refused the last write that failed; kept after recovery."""
 
 
@@ -84,6 +84,10 @@ class History(Protocol):
     @property
     def epoch(self) -> int:
         """Number of this opening of the data directory, one higher each time."""
+
+    @property
+    def stored_position(self) -> int:
+        """Every event up to this position is stored, and every query sees it."""
 
     async def store(self, events: Sequence[BarEvent]) -> None:
         """Store closed bars: durable when this returns. Events that are stored already do no harm."""
@@ -105,7 +109,7 @@ class History(Protocol):
         """Closed bars with ``start <= open_time < end``, newest revision, oldest first."""
 
     async def changed_since(
-        self, position: int, *, symbols: Sequence[str] = (), intervals: Sequence[str] = ("1m",), limit: int = 1000
+        self, position: int, symbols: Sequence[str] = (), intervals: Sequence[str] = ("1m",), limit: int = 1000
     ) -> list[tuple[int, Bar]]:
         """Every bar whose newest revision has a higher position, by position."""
 
@@ -190,6 +194,8 @@ class DurableHistory:
         self._unpublished: list[pa.Table] = [unpublished] if unpublished.num_rows else []
         newest = store.newest(self._layout.recents, self._layout.segments, unpublished)
         self._newest = {bar.symbol: bar for bar in bars_from_rows(newest, ONE_MINUTE.name)}
+        self._first = store.first(self._layout.recents, self._layout.segments, unpublished)
+        self._stored_position = self._directory.epoch << POSITION_BITS
         self._journal_rows = journal.num_rows
         self._reader = reader.open_memory_database(threads=str(_READERS), memory_limit="512MB")
         self._reader_limit = trio.CapacityLimiter(_READERS)
@@ -207,6 +213,11 @@ class DurableHistory:
         """See ``History``."""
         return self._directory.epoch
 
+    @property
+    def stored_position(self) -> int:
+        """See ``History``."""
+        return self._stored_position
+
     def close(self) -> None:
         """Close the databases."""
         self._reader.close()
@@ -222,8 +233,11 @@ class DurableHistory:
         for event in minutes:
             if not event.bar.closed or event.kind is BarEventKind.UPDATE:
                 raise ValueError(f"only closed bars are stored, not {event}")
-        if not minutes:
-            return
+        if minutes:
+            await self._store_minutes(minutes)
+        self._stored_position = max([self._stored_position, *(event.position for event in events)])
+
+    async def _store_minutes(self, minutes: Sequence[BarEvent]) -> None:
         rows = rows_from_events(minutes)
         while self._rows_unpublished() > self._settings.unpublished_rows_max:
             await self._published.wait()
@@ -283,8 +297,9 @@ class DurableHistory:
         if newest is None or limit <= 0:
             return []
         known_until = newest.close_time
-        low = await self._first_open_time(symbol) if start is None else start
-        low = rule.floor(low) if start is None or rule.floor(low) == low else rule.end(rule.floor(low))
+        low = rule.floor(self._first[symbol])
+        if start is not None and start > low:
+            low = start if rule.floor(start) == start else rule.end(rule.floor(start))
         high = known_until if end is None else min(end, known_until)
         # Windows that double, since bars may be missing: files outside a window are not opened.
         window = max(limit, _FIRST_WINDOW) * (rule.length or 31 * 1440 * MINUTE)
@@ -296,7 +311,7 @@ class DurableHistory:
         return found
 
     async def changed_since(
-        self, position: int, *, symbols: Sequence[str] = (), intervals: Sequence[str] = ("1m",), limit: int = 1000
+        self, position: int, symbols: Sequence[str] = (), intervals: Sequence[str] = ("1m",), limit: int = 1000
     ) -> list[tuple[int, Bar]]:
         """See ``History``. The position of a longer bar is the highest of its minutes' positions.
 
@@ -321,7 +336,7 @@ class DurableHistory:
                 for rule in longer:
                     found += await self._longer_changed(position, chosen, low, within, rule.name, limit)
         found.sort(key=lambda item: item[0])
-        return _whole_positions(found, limit)
+        return found[:limit]
 
     async def incomplete_bars(self, symbol: str, since: int = 0, limit: int = 100_000) -> list[Bar]:
         """See ``History``."""
@@ -498,7 +513,10 @@ class DurableHistory:
             return open_journal(self._directory.journal, self._files)
         except JournalDamagedError as error:
             self._set_aside_journal(error)
-            return open_journal(self._directory.journal, self._files)
+            try:
+                return open_journal(self._directory.journal, self._files)
+            except JournalDamagedError as again:
+                raise DataDirectoryError(f"cannot make {self._directory.journal}: {again}") from again
 
     def _set_aside_journal(self, error: JournalDamagedError) -> None:
         self._set_aside(journal_files(self._directory.journal), f"the journal is damaged ({error})")
@@ -512,20 +530,13 @@ class DurableHistory:
         known = self._newest.get(bar.symbol)
         if known is None or (bar.open_time, bar.revision) >= (known.open_time, known.revision):
             self._newest[bar.symbol] = bar
+        self._first[bar.symbol] = min(self._first.get(bar.symbol, bar.open_time), bar.open_time)
 
     def _newest_open_time(self) -> int | None:
         return max((bar.open_time for bar in self._newest.values()), default=None)
 
     def _rows_unpublished(self) -> int:
         return sum(rows.num_rows for rows in self._unpublished)
-
-    async def _first_open_time(self, symbol: str) -> int:
-        sealed = [segment.start for segment in self._layout.segments_of(symbol) if segment.start != 0]
-        minutes, fresh = self._minutes_sql([])
-        recent = await self._number(
-            f"SELECT epoch_us(min(open_time)) FROM ({minutes}) WHERE symbol = {query.text(symbol)}", fresh
-        )
-        return min([*sealed, *([] if recent is None else [recent])], default=0)
 
     async def _window(
         self, symbol: str, interval: str, low: int, high: int, limit: int, known_until: int
@@ -592,15 +603,6 @@ def _waiting(receive_channel: "trio.MemoryReceiveChannel[list[BarEvent]]") -> li
             events += receive_channel.receive_nowait()
         except (trio.WouldBlock, trio.EndOfChannel):
             return events
-
-
-def _whole_positions(found: list[tuple[int, Bar]], limit: int) -> list[tuple[int, Bar]]:
-    """At most ``limit`` of them, unless more share one position: going on after the last one then misses none."""
-    if len(found) <= limit:
-        return found
-    cut = found[limit][0]
-    kept = [item for item in found[:limit] if item[0] < cut]
-    return kept or [item for item in found if item[0] == cut]
 
 
 def _epoch_after(journal: pa.Table, segments: Iterable[Segment], recents: Iterable[Recent]) -> int:

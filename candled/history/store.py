@@ -149,6 +149,24 @@ class Store:
         finally:
             self._connection.unregister("unpublished")
 
+    def first(
+        self, recents: Sequence[Recent], segments: Sequence[Segment], unpublished: pa.Table
+    ) -> dict[str, int]:
+        """A time at or before each symbol's oldest minute, not earlier than that one's day."""
+        self._connection.register("unpublished", unpublished)
+        try:
+            table = self._query(
+                "SELECT symbol, epoch_us(min(open_time)) AS first "
+                f"FROM ({self.recent_sql(recents)} UNION ALL FROM unpublished) GROUP BY symbol"
+            )
+        finally:
+            self._connection.unregister("unpublished")
+        first = dict(zip(table.column("symbol").to_pylist(), table.column("first").to_pylist(), strict=True))
+        for segment in segments:
+            if segment.start != 0:
+                first[segment.symbol] = min(first.get(segment.symbol, segment.start), segment.start)
+        return first
+
     def recent_sql(self, recents: Sequence[Recent]) -> str:
         """Query for all rows of these recent files."""
         paths = [reader.escape(str(self.recent_path(recent))) for recent in recents]
