@@ -50,6 +50,9 @@ ops-test: $(STAMP) $(OPS)/.installed ## container and cluster files, with the to
 image: ## the container image, with buildah, podman or docker
 	ops/container/build
 
+api: $(STAMP) ## make candled/api again from protos/
+	protos/generate $(BIN)/python
+
 lock: $(STAMP) ## make requirements/*.txt again from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/run.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/run.txt --group dev pyproject.toml -o requirements/dev.txt

@@ -1,0 +1,164 @@
+"""Messages of the API as bytes. The one hot encoder: protobuf's own module, made from the same .proto.
+
+A StreamBarsResponse is the same for all streams but for its sequence and time of sending. Protobuf lets fields
+come in any order, so the shared part is encoded once and those two are appended for each stream.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from google.protobuf.message import Message as ProtoMessage
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from candled.api import candles_pb2 as pb
+from candled.domain.bar import NO_TRADE, Bar
+from candled.domain.interval import INTERVALS, MICROSECONDS
+from candled.domain.numbers import format_units
+from candled.domain.status import DaemonStatus, Gap, GapState, SymbolStatus
+from candled.stream.message import Message, MessageKind
+
+_SEQUENCE_TAG: Final = bytes([pb.StreamBarsResponse.DESCRIPTOR.fields_by_name["sequence"].number << 3])
+_SEND_TIME_TAG: Final = bytes([pb.StreamBarsResponse.DESCRIPTOR.fields_by_name["send_time"].number << 3 | 2])
+_KINDS: Final = {kind: pb.BarKind.Name(kind.value) for kind in MessageKind}
+_GAP_STATES: Final = {
+    GapState.OPEN: pb.GapState.GAP_STATE_OPEN,
+    GapState.UNFILLABLE: pb.GapState.GAP_STATE_UNFILLABLE,
+}
+
+
+def encode_shared(message: Message) -> bytes:
+    """The part of a StreamBarsResponse that all streams share."""
+    data = message.wire
+    if data is None:
+        bar = message.bar
+        if bar is None:
+            response = pb.StreamBarsResponse(kind=_KINDS[message.kind])
+        else:
+            response = pb.StreamBarsResponse(
+                kind=_KINDS[message.kind],
+                bar=_bar(bar),
+                exchange_time=_timestamp(message.exchange_time),
+                resume_token=message.resume_token,
+            )
+        data = message.wire = response.SerializeToString()
+    assert isinstance(data, bytes)
+    return data
+
+
+def encode_send_time(time: int) -> bytes:
+    """The send_time field, from microseconds since the epoch."""
+    data: bytes = _timestamp(time).SerializeToString()
+    return _SEND_TIME_TAG + bytes([len(data)]) + data
+
+
+def encode_sequence(sequence: int) -> bytes:
+    """The sequence field."""
+    if sequence < 0x80:
+        return _SEQUENCE_TAG + bytes([sequence])
+    if sequence < 0x4000:
+        return _SEQUENCE_TAG + bytes([sequence & 0x7F | 0x80, sequence >> 7])
+    if sequence < 0x200000:
+        return _SEQUENCE_TAG + bytes([sequence & 0x7F | 0x80, sequence >> 7 & 0x7F | 0x80, sequence >> 14])
+    data = bytearray(_SEQUENCE_TAG)
+    while sequence >= 0x80:
+        data.append(sequence & 0x7F | 0x80)
+        sequence >>= 7
+    data.append(sequence)
+    return bytes(data)
+
+
+def encode_bars(bars: Iterable[Bar], next_page_token: str) -> bytes:
+    """A GetBarsResponse."""
+    response = pb.GetBarsResponse(bars=[_bar(bar) for bar in bars], next_page_token=next_page_token)
+    return _bytes(response)
+
+
+def encode_symbols(status: DaemonStatus) -> bytes:
+    """A ListSymbolsResponse."""
+    response = pb.ListSymbolsResponse(
+        symbols=[pb.Symbol(symbol=each.symbol, status=each.trading_status) for each in status.symbols],
+        intervals=list(INTERVALS),
+    )
+    return _bytes(response)
+
+
+def encode_status(status: DaemonStatus, subscribers: int) -> bytes:
+    """A GetStatusResponse."""
+    response = pb.GetStatusResponse(
+        version=status.version,
+        start_time=_timestamp(status.start_time),
+        exchange=status.exchange,
+        exchange_time=_timestamp(status.exchange_time),
+        ready=not status.not_ready_reasons,
+        not_ready_reasons=status.not_ready_reasons,
+        symbols=[_symbol_status(each) for each in status.symbols],
+        subscribers=subscribers,
+    )
+    return _bytes(response)
+
+
+def format_time(time: int) -> str:
+    """A time for an error text: RFC 3339, as every client's tools read it."""
+    return datetime.fromtimestamp(time // MICROSECONDS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _bytes(message: ProtoMessage) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data
+
+
+def _bar(bar: Bar) -> pb.Bar:
+    message = pb.Bar(
+        symbol=bar.symbol,
+        interval=bar.interval,
+        open_time=_timestamp(bar.open_time),
+        close_time=_timestamp(bar.close_time),
+        open=format_units(bar.open),
+        high=format_units(bar.high),
+        low=format_units(bar.low),
+        close=format_units(bar.close),
+        volume=format_units(bar.volume),
+        quote_volume=format_units(bar.quote_volume),
+        trade_count=bar.trade_count,
+        taker_buy_volume=format_units(bar.taker_buy_volume),
+        taker_buy_quote_volume=format_units(bar.taker_buy_quote_volume),
+        closed=bar.closed,
+        complete=bar.complete,
+        revision=bar.revision,
+    )
+    if bar.first_trade_id != NO_TRADE:
+        message.first_trade_id = bar.first_trade_id
+        message.last_trade_id = bar.last_trade_id
+    return message
+
+
+def _symbol_status(status: SymbolStatus) -> pb.SymbolStatus:
+    message = pb.SymbolStatus(
+        symbol=status.symbol,
+        status=status.trading_status,
+        live=status.live,
+        lag_ms=status.lag_ms,
+        reconnects=status.reconnects,
+        trades=status.trades,
+        duplicates=status.duplicates,
+        gaps=[_gap(gap) for gap in status.gaps],
+        gaps_filled=status.gaps_filled,
+        last_price="" if status.last_price is None else format_units(status.last_price),
+    )
+    if status.last_trade_id != NO_TRADE:
+        message.last_trade_id = status.last_trade_id
+    if status.last_trade_time is not None:
+        message.last_trade_time.CopyFrom(_timestamp(status.last_trade_time))
+    return message
+
+
+def _gap(gap: Gap) -> pb.Gap:
+    return pb.Gap(
+        first_trade_id=gap.first_id, last_trade_id=gap.last_id, state=_GAP_STATES[gap.state], reason=gap.reason
+    )
+
+
+def _timestamp(time: int) -> Timestamp:
+    seconds, microseconds = divmod(time, MICROSECONDS)
+    return Timestamp(seconds=seconds, nanos=microseconds * 1000)

@@ -1,0 +1,191 @@
+"""The gRPC server: its life from binding the port to the last stream's orderly end."""
+
+import errno
+import socket
+import ssl as tls
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import trio
+from grpclib.health.check import ServiceStatus
+from grpclib.health.service import OVERALL, Health
+from grpclib.reflection.service import ServerReflection
+from grpclib.server import Server
+
+from candled.domain.bar import Bar
+from candled.domain.status import DaemonStatus
+from candled.stream.grpc.bridge import call_trio, open_asyncio, run_asyncio
+from candled.stream.grpc.codec import PassThroughCodec
+from candled.stream.grpc.delivery import Delivery, PlainDelivery
+from candled.stream.grpc.limits import Limits
+from candled.stream.grpc.service import CandleService
+from candled.stream.history import StoredBars
+from candled.stream.hub import Hub
+
+_HEALTH_PERIOD = 0.25
+
+
+class AddressError(Exception):
+    """The address cannot be listened on: a sentence that says what to change."""
+
+
+@attrs.frozen(slots=True)
+class GrpcServer:
+    """A server that accepts calls."""
+
+    host: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        """``host:port``, as clients dial it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@asynccontextmanager
+async def open_grpc_server(
+    address: str,
+    *,
+    hub: Hub,
+    stored: StoredBars,
+    status: Callable[[], DaemonStatus],
+    limits: Limits | None = None,
+    ssl: tls.SSLContext | None = None,
+) -> AsyncIterator[GrpcServer]:
+    """Serve the API while inside; yields once it accepts calls.
+
+    On leaving: no new connections, every stream ends with UNAVAILABLE and where to resume, what still hangs
+    after ``limits.drain_seconds`` is cut.
+
+    Args:
+        address: ``host:port``; port 0 takes a free one.
+        hub: where the streams get their bars. It is closed on leaving.
+        stored: the history.
+        status: the daemon at any moment; health follows its readiness.
+        limits: what clients may ask for.
+        ssl: TLS context; None serves in clear.
+
+    Raises:
+        AddressError: the address is in use, not local, or not of that form.
+    """
+    limits = limits or Limits()
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(_serve, address, hub, stored, status, limits, ssl, stop)
+        try:
+            yield server
+        finally:
+            stop.set()
+
+
+async def _serve(
+    address: str,
+    hub: Hub,
+    stored: StoredBars,
+    status: Callable[[], DaemonStatus],
+    limits: Limits,
+    ssl: tls.SSLContext | None,
+    stop: trio.Event,
+    *,
+    task_status: trio.TaskStatus[GrpcServer],
+) -> None:
+    sock = _listen(address)
+    # Only `stop` ends this task, so that a cancelled daemon still ends its streams in order.
+    with sock, trio.CancelScope(shield=True):
+        async with open_asyncio():
+            ready = ServiceStatus()
+            delivery: Delivery = PlainDelivery(lambda: time.time_ns() // 1000)
+            service = CandleService(
+                hub=hub,
+                stored=_Bridged(stored),
+                status=status,
+                delivery=delivery,
+                limits=limits,
+                clock=trio.current_time,
+            )
+            hub.after_publish(delivery.flush)
+            health = Health({service: [ready], OVERALL: [ready]})
+            handlers = ServerReflection.extend([service, health])
+            server = await run_asyncio(_make_server, handlers)
+            await run_asyncio(server.start, sock=sock, ssl=ssl)
+            host, port = sock.getsockname()[:2]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_follow_readiness, ready, status)
+                task_status.started(GrpcServer(host, port))
+                await stop.wait()
+                nursery.cancel_scope.cancel()
+            ready.set(False)
+            await _drain(server, hub, limits)
+
+
+async def _make_server(handlers: Sequence[Any]) -> Server:
+    return Server(handlers, codec=PassThroughCodec())
+
+
+async def _follow_readiness(ready: ServiceStatus, status: Callable[[], DaemonStatus]) -> None:
+    while True:
+        ready.set(not status().not_ready_reasons)
+        await trio.sleep(_HEALTH_PERIOD)
+
+
+async def _drain(server: Server, hub: Hub, limits: Limits) -> None:
+    hub.close()
+    with trio.move_on_after(limits.drain_seconds):
+        while hub.statistics().subscribers:  # noqa: ASYNC110 - the hub is plain, it has nothing to wait for
+            await trio.sleep(0.02)
+        await trio.sleep(0.05)  # the trailers are on their way out of the handlers
+    server.close()
+    with trio.move_on_after(1):
+        await run_asyncio(server.wait_closed)
+
+
+def _listen(address: str) -> socket.socket:
+    host, separator, port_text = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not port_text.isdigit() or int(port_text) > 65535:
+        raise AddressError(f"gRPC address {address!r} is not host:port: give one such as 127.0.0.1:50051")
+    sock: socket.socket | None = None
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            host or None, int(port_text), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(place)
+        sock.listen(1024)
+        sock.setblocking(False)
+    except OSError as error:
+        if sock is not None:
+            sock.close()
+        if error.errno == errno.EADDRINUSE:
+            text = (
+                f"gRPC address {address} is in use: stop what listens there, or choose another with --grpc-address"
+            )
+        else:
+            text = f"cannot listen on gRPC address {address}: {error.strerror}; choose another with --grpc-address"
+        raise AddressError(text) from None
+    return sock
+
+
+class _Bridged:
+    """The history as handlers may await it."""
+
+    def __init__(self, stored: StoredBars) -> None:
+        self._stored = stored
+        self._bars = call_trio(stored.bars)
+        self._changed_since = call_trio(stored.changed_since)
+
+    @property
+    def stored_position(self) -> int:
+        return self._stored.stored_position
+
+    async def bars(self, symbol: str, interval: str, start: int, end: int, limit: int) -> list[Bar]:
+        return await self._bars(symbol, interval, start, end, limit)
+
+    async def changed_since(
+        self, position: int, symbols: Sequence[str], intervals: Sequence[str], limit: int
+    ) -> list[tuple[int, Bar]]:
+        return await self._changed_since(position, symbols, intervals, limit)

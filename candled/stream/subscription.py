@@ -1,0 +1,240 @@
+"""One stream's view of what is published: what it takes, what waits for it, what may be dropped."""
+
+from collections import deque
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final, Protocol
+
+import attrs
+
+from candled.domain.bar import Bar
+from candled.stream.message import Message, MessageKind
+
+_Key = tuple[str, str]
+_HEARTBEAT: Final = MessageKind.HEARTBEAT
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Selection:
+    """Which messages a stream takes."""
+
+    symbols: frozenset[str] = frozenset()
+    """Empty: all."""
+    intervals: frozenset[str] = frozenset({"1m"})
+    closed_only: bool = False
+    updates_per_second: float = 0.0
+    """UPDATEs a second for each symbol and interval; 0: all of them."""
+
+    def takes(self, bar: Bar) -> bool:
+        """Whether bars of that symbol and interval are wanted."""
+        return bar.interval in self.intervals and (not self.symbols or bar.symbol in self.symbols)
+
+
+class Outlet(Protocol):
+    """The way to one client."""
+
+    def send_now(self, messages: Sequence[Message]) -> bool:
+        """Send them all without waiting, or none of them and say False."""
+
+    def wake(self) -> None:
+        """There is something to ``take``, or the subscription has ended."""
+
+
+class EndCause(Enum):
+    """Why the service ends a stream."""
+
+    FELL_BEHIND = "fell behind"
+    SHUTDOWN = "shutdown"
+
+
+@attrs.frozen(slots=True)
+class Ended:
+    """The service ended this stream."""
+
+    cause: EndCause
+    resume_time: int | None
+    """``start_time`` with which nothing is missed, microseconds since the epoch; None if nothing closed yet."""
+
+
+@attrs.define
+class Counters:
+    """What the subscriptions of one hub did, for metrics."""
+
+    conflated: int = 0
+    fell_behind: int = 0
+
+
+class Subscription:
+    """Conflation for one stream: forming bars to the newest of each, closed bars all of them, up to a bound.
+
+    While nothing waits, messages go straight to the outlet. Once the outlet cannot take them at once they wait
+    here, and the outlet's own task fetches them with ``take`` until nothing is left. Plain: no clock, no I/O.
+
+    Until ``go_live`` only closed bars are kept: a replay of stored bars is under way.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        outlet: Outlet,
+        *,
+        backlog_max: int,
+        heartbeat: float,
+        now: float,
+        counters: Counters,
+    ) -> None:
+        self.selection = selection
+        self.ended: Ended | None = None
+        self._outlet = outlet
+        self._backlog_max = backlog_max
+        self._heartbeat = heartbeat
+        self._counters = counters
+        self._period = 1 / selection.updates_per_second if selection.updates_per_second > 0 else 0.0
+        self._live = False
+        self._busy = True
+        self._direct = False
+        self._closed: deque[Message] = deque()
+        self._forming: dict[_Key, Message] = {}
+        self._not_before: dict[_Key, float] = {}
+        self._quiet_since = now
+        self._wake_at = now
+        self._overflowed = False
+
+    def __repr__(self) -> str:
+        state = self.ended.cause.value if self.ended else "live" if self._live else "replaying"
+        return (
+            f"Subscription({state}, closed={len(self._closed)}, forming={len(self._forming)}, busy={self._busy})"
+        )
+
+    @property
+    def overflowed(self) -> bool:
+        """More closed bars wait than may: the stream must end."""
+        return self._overflowed
+
+    @property
+    def oldest_waiting(self) -> int | None:
+        """Earliest open time of the closed bars that wait."""
+        return min((message.bar.open_time for message in self._closed if message.bar), default=None)
+
+    def offer(self, messages: Sequence[Message], now: float) -> None:
+        """New messages that the selection takes, in order."""
+        if self._direct and self._outlet.send_now(messages):
+            self._quiet_since = now
+            return
+        if self.ended is not None:
+            return
+        due = now
+        for message in messages:
+            bar = message.bar
+            assert bar is not None
+            key = (bar.symbol, bar.interval)
+            if message.tells_closed_bar:
+                self._closed.append(message)
+                waiting = self._forming.get(key)
+                if waiting is not None and waiting.bar is not None and waiting.bar.open_time <= bar.open_time:
+                    del self._forming[key]
+            elif self._live:
+                waiting = self._forming.get(key)
+                if waiting is not None:
+                    self._counters.conflated += 1
+                    if waiting.kind is MessageKind.SNAPSHOT:  # the first of its kind stays a snapshot
+                        message = Message(MessageKind.SNAPSHOT, bar, message.exchange_time)
+                self._forming[key] = message
+                if self._period:
+                    due = max(now, self._not_before.get(key, now))
+        if len(self._closed) > self._backlog_max:
+            self._overflowed = True
+        self._direct = False
+        if not self._busy and (due < self._wake_at or self._closed):
+            self._wake_at = due
+            self._outlet.wake()
+
+    def go_live(self, snapshots: Sequence[Message]) -> None:
+        """The replay, if any, is told: from here on forming bars come too, these first."""
+        self._live = True
+        if not self.selection.closed_only:
+            for message in snapshots:
+                assert message.bar is not None
+                self._forming[message.bar.symbol, message.bar.interval] = message
+
+    def take(self, now: float, limit: int) -> list[Message]:
+        """The next messages to send, closed bars first; none when nothing is due.
+
+        The outlet's task sends what it took before it takes again. When it gets nothing it waits
+        ``seconds_until_due``, or until it is woken.
+        """
+        out: list[Message] = []
+        closed = self._closed
+        while closed and len(out) < limit:
+            out.append(closed.popleft())
+        if self._forming and len(out) < limit and self.ended is None:
+            if self._period:
+                keys = [key for key in self._forming if self._not_before.get(key, now) <= now][: limit - len(out)]
+                for key in keys:
+                    out.append(self._forming.pop(key))
+                    self._not_before[key] = now + self._period
+            elif len(self._forming) <= limit - len(out):
+                out += self._forming.values()
+                self._forming.clear()
+            else:
+                keys = list(self._forming)[: limit - len(out)]
+                out += [self._forming.pop(key) for key in keys]
+        if not out and self._live and self.ended is None and now - self._quiet_since >= self._heartbeat:
+            out.append(Message(_HEARTBEAT, None, 0))
+        if out:
+            self._quiet_since = now
+            self._busy = True
+        else:
+            self._busy = False
+            self._direct = self._live and not self._period and self.ended is None and not self._forming
+        return out
+
+    def seconds_until_due(self, now: float) -> float:
+        """How long the outlet's task may sleep if nobody wakes it."""
+        due = self._quiet_since + self._heartbeat
+        if self._period:
+            due = min([due, *(self._not_before.get(key, now) for key in self._forming)])
+        self._wake_at = due
+        return max(0.0, due - now)
+
+    def end(self, ended: Ended) -> None:
+        """No further messages: what is closed and waits may still be sent, unless it fell behind."""
+        if self.ended is None:
+            self.ended = ended
+            self._direct = False
+            self._forming.clear()
+            if ended.cause is EndCause.FELL_BEHIND:
+                self._closed.clear()
+                self._counters.fell_behind += 1
+            self._outlet.wake()
+
+    def wait_with(self, messages: Sequence[Message]) -> None:
+        """Closed bars that are not stored yet: they are told after the replay."""
+        self._closed.extend(messages)
+
+    def told(self, bars: Sequence[Bar]) -> None:
+        """The replay told these bars: what waits and says the same or less is dropped."""
+        if not self._closed:
+            return
+        newest = {(bar.symbol, bar.interval, bar.open_time): bar for bar in bars}
+        kept: deque[Message] = deque()
+        settled: set[tuple[str, str, int]] = set()
+        for message in reversed(self._closed):  # newest first: once one is known as told, so are those before it
+            assert message.bar is not None
+            key = (message.bar.symbol, message.bar.interval, message.bar.open_time)
+            stored = newest.get(key)
+            if stored is None:
+                kept.appendleft(message)
+            elif key in settled or stored.revision > message.bar.revision or _same(stored, message.bar):
+                settled.add(key)
+            else:
+                kept.appendleft(message)
+        self._closed = kept
+
+
+def _same(one: Bar, other: Bar) -> bool:
+    """Whether a client sees no difference between the two."""
+    return all(getattr(one, name) == getattr(other, name) for name in _SEEN)
+
+
+_SEEN: Final = tuple(name for name in Bar.__struct_fields__ if name != "previous_trade_id")

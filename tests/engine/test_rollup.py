@@ -1,0 +1,237 @@
+"""Longer bars equal `merge_bars` over all their minutes, whatever happens to the minutes."""
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from candled.domain.bar import NO_TRADE, Bar, merge_bars
+from candled.domain.event import BarEvent, BarEventKind
+from candled.domain.interval import INTERVALS, MINUTE
+from candled.engine.rollup import RollUp
+
+START = 1_790_000_000_000_000 // (1440 * MINUTE) * (1440 * MINUTE)
+LONGER = [interval for name, interval in INTERVALS.items() if name != "1m"]
+
+
+def minute(
+    index: int, *, trades: int = 3, price: int = 100, revision: int = 0, closed: bool = True, symbol: str = "A"
+) -> Bar:
+    open_time = START + index * MINUTE
+    first = 1000 + index * 10 if trades else NO_TRADE
+    return Bar(
+        symbol=symbol,
+        interval="1m",
+        open_time=open_time,
+        close_time=open_time + MINUTE,
+        open=price,
+        high=price + trades,
+        low=price - trades,
+        close=price + (1 if trades else 0),
+        volume=trades * 7,
+        quote_volume=trades * 11,
+        trade_count=trades,
+        taker_buy_volume=trades * 2,
+        taker_buy_quote_volume=trades * 3,
+        first_trade_id=first,
+        last_trade_id=first + trades - 1 if trades else NO_TRADE,
+        previous_trade_id=999 + index * 10,
+        closed=closed,
+        complete=closed,
+        revision=revision,
+    )
+
+
+def event(kind: BarEventKind, bar: Bar, position: int = 0) -> BarEvent:
+    return BarEvent(kind, bar, bar.close_time, position)
+
+
+def every_interval(_symbol: str) -> list[str]:
+    return list(INTERVALS)
+
+
+def close_minutes(rollup: RollUp, count: int) -> list[BarEvent]:
+    return rollup.apply([event(BarEventKind.CLOSE, minute(i), i + 1) for i in range(count)])
+
+
+def told(events: list[BarEvent], interval: str, kind: BarEventKind) -> list[Bar]:
+    return [e.bar for e in events if e.bar.interval == interval and e.kind is kind]
+
+
+def test_a_longer_bar_closes_with_its_last_minute_and_takes_its_position() -> None:
+    events = close_minutes(RollUp(), 5)
+    closed = [e for e in events if e.bar.interval == "5m"]
+    assert [e.position for e in closed] == [5]
+    assert closed[0].bar == merge_bars([minute(i) for i in range(5)], INTERVALS["5m"])
+
+
+def test_bars_of_one_position_are_told_shortest_interval_first() -> None:
+    events = close_minutes(RollUp(), 60)
+    assert [e.bar.interval for e in events if e.position == 60] == ["1m", "3m", "5m", "15m", "30m", "1h"]
+
+
+def test_forming_bars_are_told_on_each_trade_only_for_wanted_intervals() -> None:
+    rollup = RollUp()
+    close_minutes(rollup, 2)
+    forming = minute(2, closed=False)
+    out = rollup.apply([event(BarEventKind.UPDATE, forming)], lambda _symbol: ("5m",))
+    assert [e.bar.interval for e in out] == ["1m", "5m"]
+    assert out[1].bar == merge_bars([minute(0), minute(1), forming], INTERVALS["5m"])
+
+
+def test_a_snapshot_needs_nobody_to_watch() -> None:
+    rollup = RollUp()
+    close_minutes(rollup, 130)
+    rollup.apply([event(BarEventKind.UPDATE, minute(130, closed=False))])
+    minutes = [minute(i) for i in range(130)] + [minute(130, closed=False)]
+    assert rollup.forming("A", "1d") == merge_bars(minutes, INTERVALS["1d"])
+    assert rollup.forming("A", "1m") == minutes[-1]
+    assert rollup.forming("B", "1d") is None
+
+
+def test_a_bar_whose_last_minute_is_withheld_closes_with_the_next_minute_and_is_not_complete() -> None:
+    rollup = RollUp()
+    close_minutes(rollup, 4)
+    out = rollup.apply([event(BarEventKind.CLOSE, minute(5), 6)])
+    (bar,) = told(out, "5m", BarEventKind.CLOSE)
+    assert (bar.closed, bar.complete) == (True, False)
+
+
+def test_a_withheld_minute_decided_later_revises_the_longer_bar() -> None:
+    rollup = RollUp()
+    close_minutes(rollup, 4)
+    rollup.apply([event(BarEventKind.CLOSE, minute(5), 6)])
+    out = rollup.apply([event(BarEventKind.REVISION, minute(4), 7)])
+    assert told(out, "5m", BarEventKind.REVISION) == [merge_bars([minute(i) for i in range(5)], INTERVALS["5m"])]
+
+
+def test_an_outage_leaves_the_bar_it_cut_short_and_no_bar_for_the_time_between() -> None:
+    rollup = RollUp()
+    close_minutes(rollup, 2)
+    out = rollup.apply([event(BarEventKind.CLOSE, minute(301), 3)])
+    assert [(bar.open_time - START) // MINUTE for bar in told(out, "5m", BarEventKind.CLOSE)] == [0]
+    assert [(bar.open_time - START) // MINUTE for bar in told(out, "4h", BarEventKind.CLOSE)] == [0]
+
+
+def test_a_revision_beyond_memory_asks_for_its_minutes_and_is_told_when_they_come() -> None:
+    rollup = RollUp()
+    close_minutes(rollup, 600)
+    revised = minute(3, trades=4, revision=1)
+    out = rollup.apply([event(BarEventKind.REVISION, revised, 601)])
+    assert told(out, "5m", BarEventKind.REVISION) == []
+    needs = {need.interval: need for need in rollup.take_needs()}
+    assert rollup.take_needs() == []
+    stored = [minute(i) for i in range(5)]  # the journal does not have the revision yet
+    (told_again,) = rollup.rebuild(needs["5m"], stored)
+    assert told_again.position == 601
+    assert told_again.bar == merge_bars([revised if i == 3 else minute(i) for i in range(5)], INTERVALS["5m"])
+
+
+def test_a_rebuilt_bar_corrects_the_forming_bar_above_it() -> None:
+    rollup = RollUp()
+    close_minutes(rollup, 600)
+    revised = minute(3, trades=4, revision=1)
+    rollup.apply([event(BarEventKind.REVISION, revised, 601)])
+    bars = [revised if i == 3 else minute(i) for i in range(600)]
+    for need in rollup.take_needs():
+        first = (need.open_time - START) // MINUTE
+        rollup.rebuild(need, bars[first : first + (need.close_time - need.open_time) // MINUTE])
+    assert rollup.forming("A", "1d") == merge_bars(bars, INTERVALS["1d"])
+
+
+def test_memory_does_not_grow_with_time() -> None:
+    rollup = RollUp()
+    close_minutes(rollup, 3 * 1440)
+    kept = sum(len(bars) for bars in rollup._symbols["A"].closed.values())
+    assert kept < 90
+
+
+def test_a_seeded_rollup_goes_on_where_another_left() -> None:
+    left = RollUp()
+    events = close_minutes(left, 1000)
+    time = START + 1000 * MINUTE
+    seeded = RollUp()
+    for name, start in RollUp.seed_ranges(time).items():
+        seeded.seed("A", [e.bar for e in events if e.bar.interval == name and e.bar.open_time >= start])
+    more = [event(BarEventKind.CLOSE, minute(i), i) for i in range(1000, 1500)]
+    assert seeded.apply(more) == left.apply(more)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[tuple[BarEventKind, Bar]]:
+    """Minutes that form, close, are withheld, come late and are revised."""
+    out: list[tuple[BarEventKind, Bar]] = []
+    known: dict[int, Bar] = {}
+    withheld: list[int] = []
+    index = draw(st.integers(0, 1500))
+    for _ in range(draw(st.integers(1, 60))):
+        trades = draw(st.integers(0, 3))
+        price = draw(st.integers(50, 60))
+        out += [
+            (BarEventKind.UPDATE, minute(index, trades=count, price=price, closed=False))
+            for count in range(1, trades + 1)
+        ]
+        if draw(st.integers(0, 9)) == 0 and not trades:
+            withheld.append(index)
+        else:
+            known[index] = minute(index, trades=trades, price=price)
+            out.append((BarEventKind.CLOSE, known[index]))
+        if known and draw(st.integers(0, 3)) == 0:
+            old = draw(st.sampled_from(sorted(known)))
+            bar = known[old] = minute(
+                old, trades=known[old].trade_count + 1, price=known[old].open, revision=known[old].revision + 1
+            )
+            out.append((BarEventKind.REVISION, bar))
+        if withheld and known and draw(st.booleans()):
+            old = withheld.pop()
+            if old < max(known):
+                known[old] = minute(old, trades=1, price=price)
+                out.append((BarEventKind.REVISION, known[old]))
+        index += draw(st.sampled_from([1, 1, 1, 1, 1, 1, 7, 45, 400]))
+    return out
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories())
+def test_every_bar_told_last_equals_the_merge_of_its_minutes(history: list[tuple[BarEventKind, Bar]]) -> None:
+    rollup = RollUp()
+    minutes: dict[int, Bar] = {}
+    newest: dict[tuple[str, int], Bar] = {}
+    forming: Bar | None = None
+    for position, (kind, bar) in enumerate(history, 1):
+        forming = bar if kind is BarEventKind.UPDATE else None if kind is BarEventKind.CLOSE else forming
+        if kind is not BarEventKind.UPDATE:
+            minutes[bar.open_time] = bar
+        out = rollup.apply([event(kind, bar, position)], every_interval)
+        needs = rollup.take_needs()
+        for need in needs:
+            stored = [minutes[t] for t in sorted(minutes) if need.open_time <= t < need.close_time]
+            out += rollup.rebuild(need, stored, every_interval)
+        for told_event in out:
+            if told_event.kind is BarEventKind.UPDATE and told_event.bar.interval != "1m":
+                if needs:
+                    continue  # told again when the minutes have come: `forming` is checked below
+                inside = {
+                    t: b for t, b in minutes.items() if told_event.bar.open_time <= t < told_event.bar.close_time
+                }
+                if forming is not None:
+                    inside[forming.open_time] = forming
+                expected = merge_bars([inside[t] for t in sorted(inside)], INTERVALS[told_event.bar.interval])
+                assert told_event.bar == expected
+            elif told_event.kind is not BarEventKind.UPDATE:
+                newest[told_event.bar.interval, told_event.bar.open_time] = told_event.bar
+        everything = minutes | ({forming.open_time: forming} if forming else {})
+        newest_minute = max(everything)
+        for interval in LONGER:
+            open_time = interval.floor(newest_minute)
+            if interval.end(open_time) > max((b.close_time for b in minutes.values()), default=0):
+                inside = [everything[t] for t in sorted(everything) if t >= open_time]
+                assert rollup.forming("A", interval.name) == merge_bars(inside, interval)
+    closed_until = max((bar.close_time for bar in minutes.values()), default=0)
+    for interval in LONGER:
+        for open_time in {interval.floor(t) for t in minutes}:
+            inside_bars = [minutes[t] for t in sorted(minutes) if open_time <= t < interval.end(open_time)]
+            if interval.end(open_time) <= closed_until:
+                expected = msgspec.structs.replace(merge_bars(inside_bars, interval), closed=True)
+                assert newest[interval.name, open_time] == expected
+            else:
+                assert (interval.name, open_time) not in newest

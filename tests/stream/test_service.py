@@ -1,0 +1,341 @@
+"""The API as a stock grpcio client sees it."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack
+
+import grpc
+import pytest
+import trio
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpclib.health.v1 import health_pb2
+
+from candled.api import candles_pb2 as pb
+from candled.domain.interval import INTERVALS, MINUTE
+from candled.stream.grpc.limits import Limits
+from candled.stream.grpc.server import AddressError, GrpcServer, open_grpc_server
+from tests.stream.grpc_client import Client, Reader, dial, in_thread, kinds
+from tests.stream.support import START, SYMBOLS, World, close, five_minutes, minute, open_service, revise, update
+
+
+@pytest.fixture
+async def world() -> World:
+    return World(clock=trio.current_time)
+
+
+@pytest.fixture
+async def server(world: World) -> AsyncIterator[GrpcServer]:
+    async with open_service(world) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: GrpcServer) -> Iterator[Client]:
+    with dial(server.address) as client:
+        yield client
+
+
+def at(index: int) -> Timestamp:
+    return Timestamp(seconds=(START + index * MINUTE) // 1_000_000)
+
+
+def indexes(messages: Sequence[pb.StreamBarsResponse]) -> list[int]:
+    return [(m.bar.open_time.seconds * 1_000_000 - START) // MINUTE for m in messages if m.HasField("bar")]
+
+
+async def open_stream(world: World, client: Client, **request: object) -> Reader:
+    """A stream that the hub knows."""
+    before = world.hub.statistics().subscribers
+    reader = Reader(client.stream_bars(pb.StreamBarsRequest(**request)))
+    with trio.fail_after(10):
+        while world.hub.statistics().subscribers == before:
+            await trio.sleep(0.005)
+    return reader
+
+
+async def nobody_left(world: World) -> None:
+    with trio.fail_after(5):
+        while world.hub.statistics().subscribers:
+            await trio.sleep(0.005)
+
+
+async def test_a_snapshot_then_an_update_on_every_trade_then_the_close(world: World, client: Client) -> None:
+    world.publish(update(minute(0, trades=1)))
+    reader = await open_stream(world, client, symbols=["BTCUSDT"])
+    await reader.until(1)
+    for trades in (2, 3, 4):
+        world.publish(update(minute(0, trades=trades)))
+        await reader.until(trades)
+    world.publish(close(minute(0, trades=4), 1))
+    messages = await reader.until(5)
+    assert kinds(messages) == ["SNAPSHOT", "UPDATE", "UPDATE", "UPDATE", "CLOSE"]
+    assert [m.bar.trade_count for m in messages] == [1, 2, 3, 4, 4]
+    assert [m.sequence for m in messages] == [1, 2, 3, 4, 5]
+
+
+async def test_a_message_carries_every_field_exactly(world: World, client: Client) -> None:
+    reader = await open_stream(world, client)
+    world.publish(close(minute(7, trades=3), 1))
+    (message,) = await reader.until(1)
+    bar = message.bar
+    assert (bar.symbol, bar.interval) == ("BTCUSDT", "1m")
+    assert (bar.open_time, bar.close_time) == (at(7), at(8))
+    assert (bar.open, bar.high, bar.low) == ("96000.00000000", "96003.00000000", "95997.00000000")
+    assert bar.close == "96000.00000003"
+    assert (bar.volume, bar.quote_volume) == ("0.00000021", "0.00000033")
+    assert (bar.taker_buy_volume, bar.taker_buy_quote_volume) == ("0.00000006", "0.00000009")
+    assert (bar.trade_count, bar.first_trade_id, bar.last_trade_id) == (3, 1070, 1072)
+    assert (bar.closed, bar.complete, bar.revision) == (True, True, 0)
+    assert message.exchange_time == at(8)
+    assert message.send_time.seconds > 0
+    assert message.resume_token
+
+
+async def test_an_empty_bar_has_no_trade_ids(world: World, client: Client) -> None:
+    reader = await open_stream(world, client)
+    world.publish(close(minute(0, trades=0), 1))
+    (message,) = await reader.until(1)
+    assert not message.bar.HasField("first_trade_id")
+    assert not message.bar.HasField("last_trade_id")
+
+
+async def test_closed_only_gets_closes_and_revisions(world: World, client: Client) -> None:
+    world.publish(update(minute(0)))
+    reader = await open_stream(world, client, closed_only=True)
+    world.publish(update(minute(0)), close(minute(0), 1), revise(minute(0, trades=4, revision=1), 2))
+    assert kinds(await reader.until(2)) == ["CLOSE", "REVISION"]
+
+
+async def test_start_time_replays_stored_bars_and_passes_into_the_live_stream(
+    world: World, client: Client
+) -> None:
+    for index in range(5):
+        world.publish_and_store(close(minute(index), index + 1))
+    world.publish(close(minute(5), 6))  # not stored yet
+    world.publish(update(minute(6)))
+    reader = await open_stream(world, client, symbols=["BTCUSDT"], start_time=at(2))
+    messages = await reader.until(5)
+    assert kinds(messages) == ["CLOSE"] * 4 + ["SNAPSHOT"]
+    assert indexes(messages) == [2, 3, 4, 5, 6]
+    world.publish(close(minute(6), 7))
+    assert indexes(await reader.until(6)) == [2, 3, 4, 5, 6, 6]
+
+
+async def test_a_revised_bar_is_replayed_once_in_its_newest_form(world: World, client: Client) -> None:
+    world.publish_and_store(close(minute(0), 1), revise(minute(0, trades=4, revision=1), 2))
+    reader = await open_stream(world, client, start_time=at(0), closed_only=True)
+    world.publish(close(minute(1), 3))
+    messages = await reader.until(2)
+    assert [(m.bar.revision, kind) for m, kind in zip(messages, kinds(messages), strict=True)] == [
+        (1, "CLOSE"),
+        (0, "CLOSE"),
+    ]
+
+
+async def test_a_resume_token_brings_each_bar_that_changed_since(world: World, client: Client) -> None:
+    reader = await open_stream(world, client, closed_only=True)
+    for index in range(3):
+        world.publish_and_store(close(minute(index), index + 1))
+    token = (await reader.until(3))[1].resume_token
+    reader.cancel()
+    await nobody_left(world)
+    world.publish_and_store(revise(minute(0, trades=5, revision=1), 4))
+    world.publish(close(minute(3), 5))
+    again = await open_stream(world, client, closed_only=True, resume_token=token)
+    messages = await again.until(3)
+    assert sorted(zip(indexes(messages), kinds(messages), strict=True)) == [
+        (0, "REVISION"),
+        (2, "CLOSE"),
+        (3, "CLOSE"),
+    ]
+
+
+async def test_every_interval_is_streamed(world: World, client: Client) -> None:
+    reader = await open_stream(world, client, intervals=["1m", "5m"], closed_only=True)
+    world.publish(close(minute(4), 5), close(five_minutes(0), 5))
+    assert [m.bar.interval for m in await reader.until(2)] == ["1m", "5m"]
+
+
+async def test_max_updates_per_second_conflates(world: World, client: Client) -> None:
+    reader = await open_stream(world, client, max_updates_per_second=5)
+    for trades in range(1, 200):
+        world.publish(update(minute(0, trades=trades)))
+        await trio.sleep(0.002)
+    await trio.sleep(0.3)
+    counts = [m.bar.trade_count for m in reader.messages]
+    assert counts[-1] == 199
+    assert len(counts) < 12
+
+
+async def test_silence_brings_heartbeats() -> None:
+    world = World(clock=trio.current_time, heartbeat=0.05)
+    async with open_service(world) as server:
+        with dial(server.address) as client:
+            reader = await open_stream(world, client)
+            messages = await reader.until(3)
+            assert kinds(messages) == ["HEARTBEAT"] * 3
+            assert not messages[0].HasField("bar")
+            assert [m.sequence for m in messages] == [1, 2, 3]
+
+
+async def test_a_client_that_leaves_is_forgotten(world: World, client: Client) -> None:
+    reader = await open_stream(world, client)
+    reader.cancel()
+    await nobody_left(world)
+
+
+async def test_pages_of_bars(world: World, client: Client) -> None:
+    for index in range(25):
+        world.publish_and_store(close(minute(index), index + 1))
+    request = pb.GetBarsRequest(symbol="BTCUSDT", start_time=at(1), end_time=at(24), page_size=10)
+    found: list[pb.Bar] = []
+    sizes = []
+    while True:
+        page = await in_thread(client.GetBars, request)
+        found += page.bars
+        sizes.append(len(page.bars))
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    assert sizes == [10, 10, 3]
+    assert [(bar.open_time.seconds * 1_000_000 - START) // MINUTE for bar in found] == list(range(1, 24))
+
+
+async def test_a_page_size_beyond_the_limit_is_cut_to_it(world: World) -> None:
+    for index in range(10):
+        world.publish_and_store(close(minute(index), index + 1))
+    async with open_service(world, Limits(page_size_max=4)) as server:
+        with dial(server.address) as client:
+            page = await in_thread(client.GetBars, pb.GetBarsRequest(symbol="BTCUSDT", page_size=1000))
+            assert len(page.bars) == 4
+
+
+async def test_symbols_and_intervals_are_listed(client: Client) -> None:
+    answer = await in_thread(client.ListSymbols, pb.ListSymbolsRequest())
+    assert [(s.symbol, s.status) for s in answer.symbols] == [(name, "TRADING") for name in SYMBOLS]
+    assert list(answer.intervals) == list(INTERVALS)
+
+
+async def test_status_tells_version_readiness_and_streams(world: World, client: Client) -> None:
+    await open_stream(world, client)
+    world.not_ready = ("the disk is full.",)
+    answer = await in_thread(client.GetStatus, pb.GetStatusRequest())
+    assert (answer.version, answer.exchange, answer.subscribers) == ("1.2.3", "test exchange", 1)
+    assert (answer.ready, list(answer.not_ready_reasons)) == (False, ["the disk is full."])
+    assert [s.symbol for s in answer.symbols] == list(SYMBOLS)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "text"),
+    [
+        ({"symbols": ["XRPUSDT"]}, grpc.StatusCode.NOT_FOUND, "not served here: XRPUSDT. Choose from"),
+        ({"intervals": ["7m"]}, grpc.StatusCode.INVALID_ARGUMENT, "unknown interval '7m': choose one of 1m 3m"),
+        ({"resume_token": "x"}, grpc.StatusCode.INVALID_ARGUMENT, "resume_token is not one"),
+        ({"max_updates_per_second": -1}, grpc.StatusCode.INVALID_ARGUMENT, "max_updates_per_second must be"),
+        (
+            {"max_updates_per_second": float("nan")},
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "max_updates_per_second must",
+        ),
+        (
+            {"start_time": Timestamp(seconds=1 << 60)},
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "not a valid StreamBarsRequest",
+        ),
+    ],
+)
+async def test_a_bad_stream_request_is_refused_with_a_sentence(
+    client: Client, request_: dict[str, object], code: grpc.StatusCode, text: str
+) -> None:
+    error = await Reader(client.stream_bars(pb.StreamBarsRequest(**request_))).ended()
+    assert error is not None
+    assert error.code() is code
+    assert text in error.details()
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "text"),
+    [
+        ({"symbol": "XRPUSDT"}, grpc.StatusCode.NOT_FOUND, "not served here: XRPUSDT"),
+        ({}, grpc.StatusCode.INVALID_ARGUMENT, "symbol is missing"),
+        ({"symbol": "BTCUSDT", "interval": "7m"}, grpc.StatusCode.INVALID_ARGUMENT, "unknown interval"),
+        ({"symbol": "BTCUSDT", "page_size": -1}, grpc.StatusCode.INVALID_ARGUMENT, "page_size is negative"),
+        ({"symbol": "BTCUSDT", "page_token": "?"}, grpc.StatusCode.INVALID_ARGUMENT, "page_token is not one"),
+    ],
+)
+async def test_a_bad_query_is_refused_with_a_sentence(
+    client: Client, request_: dict[str, object], code: grpc.StatusCode, text: str
+) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        await in_thread(client.GetBars, pb.GetBarsRequest(**request_))
+    assert caught.value.code() is code
+    assert text in caught.value.details()
+
+
+async def test_a_stop_ends_streams_with_unavailable_and_a_resume_point(world: World) -> None:
+    with trio.fail_after(10), ExitStack() as channels:
+        async with open_service(world) as server:
+            client = channels.enter_context(dial(server.address))
+            readers = [await open_stream(world, client) for _ in range(5)]
+            world.publish(close(minute(0), 1))
+            for reader in readers:
+                await reader.until(1)
+        errors = [await reader.ended() for reader in readers]
+    for error in errors:
+        assert error is not None
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert "is stopping: resume with the last resume_token or start_time 20" in error.details()
+
+
+async def test_a_cancelled_daemon_still_ends_its_streams_in_order(world: World) -> None:
+    with trio.fail_after(10), ExitStack() as channels:
+        with trio.CancelScope() as daemon:
+            async with open_service(world) as server:
+                client = channels.enter_context(dial(server.address))
+                reader = await open_stream(world, client)
+                daemon.cancel()
+                await trio.sleep_forever()
+        error = await reader.ended()
+    assert error is not None
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert "the daemon is stopping" in error.details()
+
+
+async def test_an_address_in_use_is_one_clear_sentence(world: World, server: GrpcServer) -> None:
+    with pytest.RaisesGroup(pytest.RaisesExc(AddressError, match="is in use: stop what listens there")):
+        async with open_service_at(world, server.address):
+            pass
+
+
+async def test_an_address_of_no_form_is_one_clear_sentence(world: World) -> None:
+    with pytest.RaisesGroup(pytest.RaisesExc(AddressError, match="is not host:port")):
+        async with open_service_at(world, "nonsense"):
+            pass
+
+
+def open_service_at(world: World, address: str):  # type: ignore[no-untyped-def]
+    return open_grpc_server(address, hub=world.hub, stored=world.stored, status=world.status)
+
+
+async def test_health_follows_readiness_of_the_service_and_as_a_whole(world: World, client: Client) -> None:
+    check = client.channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+
+    async def status(service: str) -> int:
+        return (await in_thread(check, health_pb2.HealthCheckRequest(service=service))).status
+
+    async def until(service: str, wanted: int) -> None:
+        with trio.fail_after(5):
+            while await status(service) != wanted:
+                await trio.sleep(0.02)
+
+    for service in ("", "candled.v1.CandleService"):
+        await until(service, health_pb2.HealthCheckResponse.SERVING)
+    world.not_ready = ("no trades.",)
+    for service in ("", "candled.v1.CandleService"):
+        await until(service, health_pb2.HealthCheckResponse.NOT_SERVING)
+    with pytest.raises(grpc.RpcError) as caught:
+        await status("other")
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
