@@ -93,7 +93,7 @@ class Aggregator:
         receive: trio.MemoryReceiveChannel[FeedEvent | Submitted],
         closed: trio.MemorySendChannel[list[BarEvent]],
     ) -> None:
-        """Handle events until there are no more senders; closed 1-minute bars go to ``closed``, which is closed."""
+        """Handle events until there are no more senders; closed 1-minute bars go to ``closed``."""
         async with receive, closed, trio.open_nursery() as nursery:
             nursery.start_soon(self._answer_recalls)
             handled: trio.Event | None = None
@@ -147,9 +147,7 @@ class Aggregator:
             for name in sorted(self._engine.needy):
                 symbol = self._engine.symbols[name]
                 for open_time in symbol.to_reopen:
-                    found = await self._stored.bars(
-                        name, ONE_MINUTE.name, open_time, open_time + MINUTE, 1
-                    )
+                    found = await self._stored.bars(name, ONE_MINUTE.name, open_time, open_time + MINUTE, 1)
                     symbol.reopen(open_time, found[0] if found else None)
                     self._wake_repair()
             while self._needs:

@@ -123,9 +123,13 @@ class ExchangeSettings:
     replay: Path | None = setting("Recorded trades to replay instead of a synthetic market.", default=None)
     faults: str = setting("Faults to commit: see `candled exchange --help`.", default="")
     symbols: tuple[str, ...] = setting(
-        "Symbols of the synthetic market; any name will do.", default=("BTCUSDT", "ETHUSDT", "PEPEUSDT")
+        "Symbols of the synthetic market; any name will do.",
+        default=("BTCUSDT", "ETHUSDT", "PEPEUSDT"),
+        check=symbol_list,
     )
-    rate: float = setting("How many times the usual number of trades the synthetic market has.", default=1.0)
+    rate: float = setting(
+        "How many times the usual number of trades the synthetic market has.", default=1.0, check=above(0)
+    )
     epoch: str = setting(
         "Instant (like 2026-01-31T12:00:00Z) at which its clock equals the wall clock, so that a restart goes on "
         "at the same speed; default: its start.",
@@ -134,4 +138,5 @@ class ExchangeSettings:
     replay_begin: str = setting(
         "When a replay begins: with the first subscriber, by command (POST /replay/start), or now.",
         default="subscriber",
+        check=one_of("subscriber", "command", "now"),
     )

@@ -155,8 +155,9 @@ class SymbolEngine:
             if minute is None:
                 return
             minute.add(trade)
-            self._due = max(self._due, minute.open_time)
-            self._close_due(trade.time, events)
+            if minute.open_time > self._due:
+                self._due = minute.open_time
+                self._close_due(trade.time, events)
         if minute.published is None and not self._is_past(minute.open_time):
             events.append(BarEvent(BarEventKind.UPDATE, minute.forming_bar(), trade.time))
         else:
@@ -171,15 +172,15 @@ class SymbolEngine:
         elif not self._dirty:
             return
         self._dirty = False
-        self._close_due(exchange_time, events)
+        self._close_due(exchange_time, events, decided_only=True)
         self._review(exchange_time, events)
         self._evict()
 
     def advance(self, ended: int, exchange_time: int, events: list[BarEvent]) -> None:
         """Minutes that end by ``ended`` have ended by the clock."""
-        if self._frontier is None or ended < self._frontier + MINUTE:
+        if self._frontier is None or ended < max(self._due, self._frontier) + MINUTE:
             return
-        self._due = max(self._due, ended // MINUTE * MINUTE)
+        self._due = ended // MINUTE * MINUTE
         self._close_due(exchange_time, events)
         self._evict()
 
@@ -311,13 +312,18 @@ class SymbolEngine:
 
     # -- closing ------------------------------------------------------------------------------------------------
 
-    def _close_due(self, exchange_time: int, events: list[BarEvent]) -> None:
-        """Close what has ended and was traded, in order; what was not traded before it is passed over."""
+    def _close_due(self, exchange_time: int, events: list[BarEvent], *, decided_only: bool = False) -> None:
+        """Close what has ended and was traded, in order; what was not traded before it is passed over.
+
+        ``decided_only``: what a repair brings late waits for the rest of its trades, as nothing is due just now.
+        """
         if self._frontier is None:
             return
         begin = bisect_left(self._order, self._frontier)
         end = bisect_left(self._order, self._due)
         for open_time in self._order[begin:end]:
+            if decided_only and self._is_undecided(open_time):
+                return
             if open_time > self._frontier:
                 self._withheld.add(self._frontier // MINUTE, open_time // MINUTE - 1)
             self._frontier = open_time + MINUTE

@@ -78,7 +78,7 @@ class Exchange:
         self.rest = Rest(self.ledger, clock, self._weights)
         self.rest.hides = self.faults.hides
         self._random = Random(f"{seed}/requests")  # noqa: S311 (faults, not secrets)
-        self._sessions: set[WebSocketSession] = set()
+        self._sessions: dict[WebSocketSession, None] = {}  # in order, so that a run can be repeated
         self._attempts: dict[str, deque[float]] = {}
         self._connections = 0
         self.command(faults)
@@ -168,11 +168,11 @@ class Exchange:
 
     def join(self, session: WebSocketSession) -> None:
         """Know of an open connection."""
-        self._sessions.add(session)
+        self._sessions[session] = None
 
     def leave(self, session: WebSocketSession) -> None:
         """Know of it no more."""
-        self._sessions.discard(session)
+        self._sessions.pop(session, None)
 
     def _wake(self) -> None:
         for session in self._sessions:

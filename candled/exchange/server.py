@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from candled.errors import UserError
 from candled.exchange.clock import ExchangeClock, exchange_time_of, parse_epoch, wall_time
 from candled.exchange.connection import serve_connection
 from candled.exchange.core import Exchange, Limits
@@ -20,39 +21,41 @@ if TYPE_CHECKING:
 
 @attrs.frozen(slots=True)
 class BoundExchange:
-    """An exchange that listens."""
+    """An exchange that listens; as text ``host:port``."""
 
     exchange: Exchange
     host: str
     port: int
 
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     @property
     def stream_url(self) -> str:
         """Websocket base URL."""
-        return f"ws://{self._authority}"
+        return f"ws://{self}"
 
     @property
     def rest_url(self) -> str:
         """REST base URL."""
-        return f"http://{self._authority}"
-
-    @property
-    def _authority(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"http://{self}"
 
 
 def make_exchange(settings: ExchangeSettings, limits: Limits | None = None) -> Exchange:
     """The exchange that the settings describe, on the real clocks. To be called inside Trio.
 
     Raises:
-        ValueError: a setting makes no sense; the text says which and what to change.
+        UserError: the recording, the epoch or the faults cannot be read.
     """
-    if not 0 < settings.speed < float("inf"):
-        raise ValueError(f"speed {settings.speed:g} must be more than 0: 1 is real time")
+    try:
+        return _make(settings, limits)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _make(settings: ExchangeSettings, limits: Limits | None) -> Exchange:
     if settings.replay is not None:
         recording = load_recording(settings.replay)
-        if settings.replay_begin not in {"subscriber", "command", "now"}:
-            raise ValueError(f"replay_begin {settings.replay_begin!r} must be subscriber, command or now")
         clock = ExchangeClock(
             recording.start,
             trio.current_time,
@@ -96,15 +99,15 @@ async def serve(
         task_status: Told of the bound address once connections are taken.
 
     Raises:
-        ValueError: a setting makes no sense, or the address is not to be had; the text says what to change.
+        UserError: a setting makes no sense, or the address is not to be had.
     """
     exchange = make_exchange(settings, limits)
-    host, port = parse_address(settings.address)
+    host, _, port = settings.address.rpartition(":")
     try:
-        listeners = await trio.open_tcp_listeners(port, host=host)
+        listeners = await trio.open_tcp_listeners(int(port), host=host.strip("[]"))
     except OSError as error:
         reason = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror
-        raise ValueError(f"cannot listen on {settings.address}: {reason}, choose another address") from None
+        raise UserError(f"cannot listen on {settings.address}: {reason}, choose another address") from None
     await serve_exchange(exchange, listeners, task_status=task_status)
 
 
@@ -129,15 +132,3 @@ async def serve_exchange(
     async with trio.open_nursery() as nursery:
         await nursery.start(trio.serve_listeners, handle, ready)
         task_status.started(BoundExchange(exchange, host, port))
-
-
-def parse_address(address: str) -> tuple[str, int]:
-    """Read ``host:port``; IPv6 hosts stand in brackets.
-
-    Raises:
-        ValueError: not such an address.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit() and int(port) < 65_536):
-        raise ValueError(f"address {address!r} must be host:port, like 127.0.0.1:9443")
-    return host.removeprefix("[").removesuffix("]"), int(port)

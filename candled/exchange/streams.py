@@ -71,7 +71,7 @@ class Feeder:
         return list(self._names)
 
     def subscribe(self, names: Iterable[str], now: int) -> None:
-        """Send these streams too, from exchange time ``now`` on. Unknown ones stay silent, as with the original."""
+        """Send these streams too, from exchange time ``now`` on. Unknown ones stay silent."""
         for name in names:
             if name in self._names:
                 continue

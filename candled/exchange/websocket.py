@@ -69,8 +69,15 @@ class WebSocketSession:
         self._feeder.rewind()
 
     async def run(self, request: h11.Request, already_read: bytes) -> None:
-        """Serve the session until it ends, by either side."""
-        self._connection.initiate_upgrade_connection(list(request.headers), request.target)
+        """Serve the session until it ends, by either side.
+
+        Raises:
+            h11.RemoteProtocolError: the upgrade was not asked for as it must be; nothing was sent.
+        """
+        try:
+            self._connection.initiate_upgrade_connection(list(request.headers), request.target)
+        except RemoteProtocolError as error:
+            raise h11.RemoteProtocolError(str(error)) from None
         list(self._connection.events())
         await self._send(self._connection.send(AcceptConnection()))
         self._exchange.join(self)
