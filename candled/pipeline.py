@@ -31,7 +31,9 @@ POSITION_BITS: Final = 32
 class Stored(Protocol):
     """What of the history is read back."""
 
-    epoch: int
+    @property
+    def epoch(self) -> int:
+        """Number of this opening of the data directory."""
 
     async def newest_bars(self) -> Mapping[str, Bar]:
         """The newest stored 1-minute bar of each symbol."""

@@ -14,7 +14,6 @@ from typing import Final
 
 import attrs
 import trio
-from candled.history.memory import MemoryStore, open_memory_history
 
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
@@ -26,6 +25,7 @@ from candled.exchange.memory import MemoryExchange, open_memory_exchange
 from candled.exchange.synthetic import SyntheticMarket
 from candled.feed.binance.rest import open_rest
 from candled.feed.interface import SourceUnavailableError
+from candled.history.memory import MemoryStore, open_memory_history
 from candled.pipeline import Pipeline, open_pipeline, restore
 from candled.settings import DaemonSettings
 
@@ -145,9 +145,8 @@ async def simulate(scenario: Scenario) -> Outcome:
             if engine.needy:
                 for name in engine.needy:
                     symbol = engine.symbols[name]
-                    outcome.wrong.append(
-                        f"{name} still lacks {symbol.continuity.missing} {symbol.unsettled()} {symbol.wanted_start}"
-                    )
+                    lacks = symbol.continuity.missing, symbol.unsettled(), symbol.wanted_start
+                    outcome.wrong.append(f"{name} still lacks {lacks}")
             unfillable = {
                 name: [gap for gap in symbol.continuity.gaps() if gap.state is GapState.UNFILLABLE]
                 for name, symbol in engine.symbols.items()
