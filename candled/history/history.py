@@ -81,9 +81,8 @@ class HistoryStatistics:
 class History(Protocol):
     """What the daemon needs of a history."""
 
-    @property
-    def epoch(self) -> int:
-        """Number of this opening of the data directory, one higher each time."""
+    epoch: int
+    """Number of this opening of the data directory, one higher each time."""
 
     @property
     def stored_position(self) -> int:
@@ -182,6 +181,7 @@ class DurableHistory:
         journal = self._journal.rows()
         if not directory.found_identity:
             self._directory = raise_epoch(directory, _epoch_after(journal, segments, recents), files)
+        self.epoch = self._directory.epoch
         self._layout = Layout(
             epoch=self._directory.epoch,
             grace=settings.grace,
@@ -207,11 +207,6 @@ class DurableHistory:
         self._last_error: str | None = None
         self._rows_stored = self._commits = self._publications = self._write_errors = 0
         self._commit_seconds = self._commit_seconds_total = 0.0
-
-    @property
-    def epoch(self) -> int:
-        """See ``History``."""
-        return self._directory.epoch
 
     @property
     def stored_position(self) -> int:
