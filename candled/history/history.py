@@ -1,6 +1,5 @@
 """The history as the daemon has it: closed bars go in through the journal, and every stored bar comes out."""
 
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -188,6 +187,7 @@ class DurableHistory:
             seal_delay=settings.seal_delay_microseconds,
             compact_files=settings.compact_files,
             retention=settings.retention_microseconds,
+            refold_delay=settings.refold_delay,
         )
         self._layout.add(now, *segments, *recents)
         unpublished = store.unpublished(journal, self._layout.recents, self._layout.segments)
@@ -377,8 +377,7 @@ class DurableHistory:
             if not tables:
                 return
             rows = pa.concat_tables(tables)
-            recent = self._layout.publication(rows.num_rows)
-            recent = await trio.to_thread.run_sync(self._store.publish, recent, rows)
+            recent = await trio.to_thread.run_sync(self._store.publish, self._layout.publication(), rows)
             self._layout.add(trio.current_time(), recent)
             del self._unpublished[: len(tables)]
             self._publications += 1
@@ -455,8 +454,7 @@ class DurableHistory:
             published = self._published
             while await self._retry("keep its files in order", self.keep):
                 pass
-            wake_time = self._layout.wake_time()
-            with trio.move_on_at(math.inf if wake_time is None else wake_time):
+            with trio.move_on_at(self._layout.wake_time()):
                 await published.wait()
 
     async def _publish_last(self) -> None:
