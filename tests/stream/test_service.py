@@ -301,13 +301,13 @@ async def test_a_cancelled_daemon_still_ends_its_streams_in_order(world: World) 
 
 
 async def test_an_address_in_use_is_one_clear_sentence(world: World, server: GrpcServer) -> None:
-    with pytest.RaisesGroup(pytest.RaisesExc(AddressError, match="is in use: stop what listens there")):
+    with pytest.raises(AddressError, match="is in use: stop what listens there"):
         async with open_service_at(world, server.address):
             pass
 
 
 async def test_an_address_of_no_form_is_one_clear_sentence(world: World) -> None:
-    with pytest.RaisesGroup(pytest.RaisesExc(AddressError, match="is not host:port")):
+    with pytest.raises(AddressError, match="is not host:port"):
         async with open_service_at(world, "nonsense"):
             pass
 

@@ -13,12 +13,11 @@ import trio
 from grpclib.health.check import ServiceStatus
 from grpclib.health.service import OVERALL, Health
 from grpclib.reflection.service import ServerReflection
-from grpclib.server import Server
 
 from candled.domain.bar import Bar
 from candled.domain.status import DaemonStatus
 from candled.stream.grpc.bridge import call_trio, open_asyncio, run_asyncio
-from candled.stream.grpc.codec import PassThroughCodec
+from candled.stream.grpc.connections import CandleServer
 from candled.stream.grpc.delivery import Delivery, PlainDelivery
 from candled.stream.grpc.limits import Limits
 from candled.stream.grpc.service import CandleService
@@ -73,8 +72,9 @@ async def open_grpc_server(
     """
     limits = limits or Limits()
     stop = trio.Event()
+    sock = _listen(address)
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(_serve, address, hub, stored, status, limits, ssl, stop)
+        server = await nursery.start(_serve, sock, hub, stored, status, limits, ssl, stop)
         try:
             yield server
         finally:
@@ -82,7 +82,7 @@ async def open_grpc_server(
 
 
 async def _serve(
-    address: str,
+    sock: socket.socket,
     hub: Hub,
     stored: StoredBars,
     status: Callable[[], DaemonStatus],
@@ -92,7 +92,6 @@ async def _serve(
     *,
     task_status: trio.TaskStatus[GrpcServer],
 ) -> None:
-    sock = _listen(address)
     # Only `stop` ends this task, so that a cancelled daemon still ends its streams in order.
     with sock, trio.CancelScope(shield=True):
         async with open_asyncio():
@@ -109,11 +108,12 @@ async def _serve(
             hub.after_publish(delivery.flush)
             health = Health({service: [ready], OVERALL: [ready]})
             handlers = ServerReflection.extend([service, health])
-            server = await run_asyncio(_make_server, handlers)
+            server = await run_asyncio(_make_server, handlers, limits)
             await run_asyncio(server.start, sock=sock, ssl=ssl)
             host, port = sock.getsockname()[:2]
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_follow_readiness, ready, status)
+                nursery.start_soon(_watch_connections, server)
                 task_status.started(GrpcServer(host, port))
                 await stop.wait()
                 nursery.cancel_scope.cancel()
@@ -121,8 +121,8 @@ async def _serve(
             await _drain(server, hub, limits)
 
 
-async def _make_server(handlers: Sequence[Any]) -> Server:
-    return Server(handlers, codec=PassThroughCodec())
+async def _make_server(handlers: Sequence[Any], limits: Limits) -> CandleServer:
+    return CandleServer(handlers, limits)
 
 
 async def _follow_readiness(ready: ServiceStatus, status: Callable[[], DaemonStatus]) -> None:
@@ -131,13 +131,24 @@ async def _follow_readiness(ready: ServiceStatus, status: Callable[[], DaemonSta
         await trio.sleep(_HEALTH_PERIOD)
 
 
-async def _drain(server: Server, hub: Hub, limits: Limits) -> None:
+async def _watch_connections(server: CandleServer) -> None:
+    while True:
+        await trio.sleep(server.limits.stall_seconds / 4)
+        server.cut_stalled(time.monotonic())
+
+
+async def _drain(server: CandleServer, hub: Hub, limits: Limits) -> None:
     hub.close()
     with trio.move_on_after(limits.drain_seconds):
         while hub.statistics().subscribers:  # noqa: ASYNC110 - the hub is plain, it has nothing to wait for
             await trio.sleep(0.02)
         await trio.sleep(0.05)  # the trailers are on their way out of the handlers
     server.close()
+    server.say_goodbye()
+    with trio.move_on_after(1):
+        while server.connections:  # noqa: ASYNC110 - asyncio's transports say when they are gone
+            await trio.sleep(0.01)
+    server.cut_all()
     with trio.move_on_after(1):
         await run_asyncio(server.wait_closed)
 
