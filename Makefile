@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check lint types imports api lock clean
+.PHONY: demo test check lint types imports api lock clean ops-test image
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,12 +37,27 @@ types: $(STAMP)
 imports: $(STAMP)
 	$(BIN)/lint-imports
 
+OPS := .venv-ops
+
+$(OPS)/.installed: requirements/ops.txt
+	test -x $(OPS)/bin/python || $(PYTHON) -m venv $(OPS)
+	$(OPS)/bin/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/ops.txt
+	@touch $@
+
+ops-test: $(STAMP) $(OPS)/.installed ## container and cluster files, with the tools that check them (in .venv-ops)
+	CANDLED_OPS_TOOLS=$(CURDIR)/$(OPS)/bin $(BIN)/pytest tests/ops
+
+image: ## the container image, with buildah, podman or docker
+	ops/container/build
+
 api: $(STAMP) ## make candled/api again from protos/
 	protos/generate $(BIN)/python
 
 lock: $(STAMP) ## make requirements/*.txt again from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/run.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/run.txt --group dev pyproject.toml -o requirements/dev.txt
+	echo hatchling | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt - -o requirements/build.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/ops.in -o requirements/ops.txt
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OPS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,1 +1,179 @@
-"""The root nursery, where the parts meet."""
+"""The root nursery, where the parts meet. It reads like the way of a trade.
+
+feed --events--> engine --bars--> stream, for whoever listens, and history, for good.
+"""
+
+import random
+import signal
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+import structlog
+import trio
+
+from candled.domain.event import BarEvent
+from candled.domain.status import DaemonStatus
+from candled.errors import UserError
+from candled.feed.backoff import Backoff
+from candled.feed.binance.rest import BinanceRest, open_rest
+from candled.feed.interface import ExchangeDescription, SourceRefusedError, SourceUnavailableError
+from candled.feed.websocket import connect_tcp
+from candled.history import open_history
+from candled.metrics import STATUS_METRICS, TableCollector
+from candled.pipeline import open_pipeline, restore
+from candled.settings import DaemonSettings
+from candled.stream.grpc.server import open_grpc_server
+from candled.stream.hub import Hub
+from candled.stream.web.server import serve_http
+from candled.vitals import Vitals
+
+CLOSED_BATCHES: Final = 20_000
+"""Lists of closed bars that may wait for the disk; with no room left the engine waits, and the feed drops."""
+log = structlog.get_logger(__name__)
+
+
+@attrs.frozen
+class Addresses:
+    """Where the daemon listens, as ``host:port``."""
+
+    grpc: str
+    http: str
+
+
+async def run_daemon(
+    settings: DaemonSettings,
+    *,
+    task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run until SIGTERM or SIGINT, then end in order.
+
+    Arguments:
+        settings: see there.
+        task_status: started with the bound addresses once bars can be streamed and queried.
+
+    Raises:
+        UserError: something outside candled keeps it from working; the text says what to change.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            stop = trio.Event()
+            starting = trio.CancelScope()
+
+            async def wait_for_signal() -> None:
+                async for number in signals:
+                    log.info("stopping", signal=signal.Signals(number).name)
+                    stop.set()
+                    starting.cancel()
+
+            nursery.start_soon(wait_for_signal)
+            await serve_daemon(settings, stop, starting, task_status=task_status)
+            nursery.cancel_scope.cancel()
+
+
+async def serve_daemon(
+    settings: DaemonSettings,
+    stop: trio.Event,
+    starting: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run until ``stop`` is set. Nested nurseries are the order of the end: the feed first, the history last.
+
+    Arguments:
+        settings: see there.
+        stop: set to end in order.
+        starting: cancelled to give up before trades flow.
+        task_status: started with the bound addresses once bars can be streamed and queried.
+    """
+    rng = random.Random()  # noqa: S311 - jitter
+    vitals = Vitals()
+    async with open_rest(settings.rest_urls, settings.rest_weight_per_minute) as rest, trio.open_nursery() as http:
+        collectors = [TableCollector(STATUS_METRICS, vitals.status)]
+        http_address = await http.start(_serve_http, settings, vitals, collectors)
+        description = None
+        with starting:
+            description = await _describe(rest, settings, vitals, rng)
+        if description is not None:
+            await _serve_bars(settings, stop, rest, description, vitals, http_address, rng, task_status)
+        http.cancel_scope.cancel()
+
+
+async def _serve_bars(
+    settings: DaemonSettings,
+    stop: trio.Event,
+    rest: BinanceRest,
+    description: ExchangeDescription,
+    vitals: Vitals,
+    http_address: str,
+    rng: random.Random,
+    task_status: trio.TaskStatus[Addresses],
+) -> None:
+    async with (
+        open_history(settings.data_dir, exchange=description.identity) as history,
+        trio.open_nursery() as writer,
+    ):
+        send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
+        await writer.start(history.serve, receive_closed)
+        engine, rollup = await restore(settings, history)
+        hub = Hub(
+            clock=trio.current_time,
+            snapshot=rollup.forming,
+            symbols=lambda: list(engine.symbols),
+            stored=history,
+        )
+        async with (
+            send_closed,
+            open_grpc_server(settings.grpc_address, hub=hub, stored=history, status=vitals.status) as grpc,
+            open_pipeline(
+                settings,
+                description,
+                engine,
+                rollup,
+                source=rest,
+                stored=history,
+                hub=hub,
+                closed=send_closed.clone(),
+                connect=connect_tcp,
+                rng=rng,
+            ) as pipeline,
+        ):
+            vitals.serving(description, pipeline, history)
+            log.info("serving", grpc=grpc.address, http=http_address, symbols=list(settings.symbols))
+            task_status.started(Addresses(grpc.address, http_address))
+            await stop.wait()
+            vitals.stopping = True
+
+
+async def _serve_http(
+    settings: DaemonSettings,
+    vitals: Vitals,
+    collectors: Sequence[TableCollector[DaemonStatus]],
+    *,
+    task_status: trio.TaskStatus[str],
+) -> None:
+    await serve_http(
+        settings.http_address,
+        not_ready_reasons=vitals.not_ready_reasons,
+        collectors=collectors,
+        task_status=task_status,
+    )
+
+
+async def _describe(
+    rest: BinanceRest, settings: DaemonSettings, vitals: Vitals, rng: random.Random
+) -> ExchangeDescription:
+    """Ask the exchange for itself and the symbols, until it answers."""
+    backoff = Backoff(rng)
+    while True:
+        try:
+            return await rest.describe(settings.symbols)
+        except SourceUnavailableError as error:
+            delay = backoff.next()
+            vitals.waiting = f"The exchange does not answer: {error}."
+            log.warning(
+                "cannot reach the exchange, trying again", reason=str(error), retry_in_seconds=round(delay, 1)
+            )
+            await trio.sleep(delay)
+        except SourceRefusedError as error:
+            raise UserError(f"The exchange refuses to describe the symbols: {error.args[0]}.") from error

@@ -51,13 +51,30 @@ class ServerTime:
 
 
 @attrs.frozen(slots=True)
-class MinuteSettled:
-    """The exchange's own kline of a minute in which the stream brought no trade."""
+class MinutesSettled:
+    """The exchange's own klines of minutes in which no trade was seen, by open time.
+
+    Such a bar has no trade ids. None: the exchange has later klines but none for this minute, so it was down.
+    """
 
     symbol: str
-    open_time: int
-    trade_count: int | None
-    """None: the exchange has no kline for this minute, so it was down or the symbol halted."""
+    klines: dict[int, Bar | None]
+
+
+@attrs.frozen(slots=True)
+class StartFound:
+    """The last trade before the first bar ever: fetching from it on makes that bar whole, and proves it."""
+
+    symbol: str
+    trade_id: int
+
+
+@attrs.frozen(slots=True)
+class TradeExists:
+    """A trade id that the exchange has, learnt without its stream: all ids up to it are wanted."""
+
+    symbol: str
+    trade_id: int
 
 
 @attrs.frozen(slots=True)
@@ -87,7 +104,9 @@ FeedEvent = (
     | StreamLost
     | StreamLive
     | ServerTime
-    | MinuteSettled
+    | MinutesSettled
+    | StartFound
+    | TradeExists
     | RangeUnfillable
     | BarsFetched
 )

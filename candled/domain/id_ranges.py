@@ -67,10 +67,13 @@ class IdRanges:
             index += 1
         return holes
 
-    def discard_below(self, first: int) -> None:
-        """Forget every id lower than ``first``."""
-        index = bisect_left(self._lasts, first)
-        del self._firsts[:index]
-        del self._lasts[:index]
-        if self._firsts and self._firsts[0] < first:
-            self._firsts[0] = first
+    def discard(self, first: int, last: int) -> None:
+        """Forget every id from ``first`` to ``last``, both included."""
+        left = bisect_left(self._lasts, first)
+        right = bisect_right(self._firsts, last)
+        if left >= right:
+            return
+        kept = [(self._firsts[left], first - 1), (last + 1, self._lasts[right - 1])]
+        kept = [(a, b) for a, b in kept if a <= b]
+        self._firsts[left:right] = [a for a, _ in kept]
+        self._lasts[left:right] = [b for _, b in kept]

@@ -1,0 +1,1 @@
+"""Binance spot: its wire forms, its streams, its REST side."""

@@ -1,0 +1,92 @@
+"""``candled demo``: the daemon on the embedded exchange, in one process."""
+
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import click
+import trio
+
+from candled.cli import parts
+from candled.cli.settings_options import load_daemon_settings, load_exchange_settings, settings_options
+from candled.cli.trio_runner import run_trio
+from candled.logs import configure_logging
+from candled.settings import DaemonSettings, ExchangeSettings
+from candled.settings_sources import DEFAULT_SOURCE
+
+DATA_DIR: Final = "candled-demo-data"
+"""Its own, so that made-up bars never lie beside real ones."""
+
+_QUERY: Final = '"SELECT symbol, count(*), max(high) FROM bars GROUP BY symbol"'
+_OWN: Final = ("stream_urls", "rest_urls")
+
+
+@click.command("demo")
+@click.option("--seed", metavar="N", help="Seed of the made-up market. [env: CANDLED_SEED; default: 1]")
+@click.option("--speed", metavar="N", help="How many times faster time runs. [env: CANDLED_SPEED; default: 1]")
+@settings_options(
+    DaemonSettings,
+    without=_OWN,
+    defaults={"data_dir": DATA_DIR, "log_level": "warning", "grpc_address": "127.0.0.1:50051 or a free port"},
+)
+def command(config: str | None, seed: str | None, speed: str | None, **options: Any) -> None:
+    """Run the daemon on a made-up market: no network, no account, nothing to set up.
+
+    The same daemon as `candled run`, fed by the embedded exchange in the same process. It keeps its bars in a
+    directory of its own and says what to look at next.
+    """
+    loaded = load_daemon_settings(config, options)
+    settings = loaded.settings
+    if loaded.sources["data_dir"] == DEFAULT_SOURCE:
+        settings = attrs.evolve(settings, data_dir=Path(DATA_DIR))
+    if loaded.sources["log_level"] == DEFAULT_SOURCE:
+        settings = attrs.evolve(settings, log_level="warning")
+    if loaded.sources["grpc_address"] == DEFAULT_SOURCE and _in_use(settings.grpc_address):
+        settings = attrs.evolve(settings, grpc_address="127.0.0.1:0")
+    if loaded.sources["http_address"] == DEFAULT_SOURCE and _in_use(settings.http_address):
+        settings = attrs.evolve(settings, http_address="127.0.0.1:0")
+    exchange = load_exchange_settings(config, {"seed": seed, "speed": speed}).settings
+    configure_logging(settings.log_level, settings.log_format)
+    run_trio(_run, settings, attrs.evolve(exchange, address="127.0.0.1:0"))
+
+
+async def _run(settings: DaemonSettings, exchange: ExchangeSettings) -> None:
+    async with trio.open_nursery() as outer:  # the market outlives the daemon, as a real one does
+        market = await outer.start(parts.exchange(), exchange)
+        settings = attrs.evolve(settings, stream_urls=(f"ws://{market}",), rest_urls=(f"http://{market}",))
+        async with trio.open_nursery() as inner:
+            addresses = await inner.start(parts.daemon(), settings)
+            click.echo(_next_steps(settings, addresses))
+            sys.stdout.flush()
+        outer.cancel_scope.cancel()
+
+
+def _next_steps(settings: DaemonSettings, addresses: Any) -> str:
+    standard = DaemonSettings()
+    client = "" if addresses.grpc == standard.grpc_address else f" --address {addresses.grpc}"
+    data = f" --data-dir {settings.data_dir}"
+    lines = (
+        f"candled demo: live bars of {', '.join(settings.symbols)} from a made-up market. Ctrl-C ends it.",
+        "",
+        f"In a browser:          http://{addresses.http}/",
+        f"In another terminal:   candled watch{client}",
+        f"                       candled status{client}",
+        f"                       candled bars {settings.symbols[0]}{data}",
+        f"                       candled sql{data} {_QUERY}",
+        f"For your own program:  gRPC at {addresses.grpc} (candled.v1.CandleService, with reflection)",
+        "",
+    )
+    return "\n".join(lines)
+
+
+def _in_use(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError:
+            return True
+    return False

@@ -1,0 +1,29 @@
+"""``candled exchange``: the embedded exchange alone."""
+
+from typing import Any
+
+import click
+import trio
+
+from candled.cli import parts
+from candled.cli.settings_options import load_exchange_settings, settings_options
+from candled.cli.trio_runner import end_line, run_trio
+from candled.settings import ExchangeSettings
+
+
+@click.command("exchange")
+@settings_options(ExchangeSettings)
+def command(config: str | None, **options: Any) -> None:
+    """Run the embedded exchange: a made-up market, or a recording, behind Binance's own forms.
+
+    For demos and tests without a network. Point anything that speaks to Binance at it; for candled that is
+    `candled run --stream-urls ws://127.0.0.1:9443 --rest-urls http://127.0.0.1:9443`.
+    """
+    settings = load_exchange_settings(config, options).settings
+    run_trio(_serve, settings)
+
+
+async def _serve(settings: ExchangeSettings) -> None:
+    async with trio.open_nursery() as nursery:
+        address = await nursery.start(parts.exchange(), settings)
+        end_line(f"exchange: streams at ws://{address}, REST at http://{address}; Ctrl-C ends it")

@@ -1,0 +1,62 @@
+"""The ``candled`` command. Each command lives in a module of its own, imported only when it is used."""
+
+import importlib
+from typing import Final
+
+import click
+
+from candled.errors import UserError
+
+COMMANDS: Final = {
+    "run": "Run the daemon.",
+    "demo": "Run the daemon on the embedded exchange, without a network.",
+    "exchange": "Run the embedded exchange alone.",
+    "watch": "Show live candles in the terminal.",
+    "bars": "Print closed bars of one symbol.",
+    "sql": "Query the history with SQL.",
+    "status": "Show how a daemon and its symbols fare.",
+    "config": "Show the effective settings and where each came from.",
+}
+"""Every command and its one line in the help: here, so that ``candled --help`` imports none of them."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table, which is the order of a newcomer's steps."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of the command; each has it under the name ``command``."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"candled.cli.{cmd_name}_command").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; a user's mistake becomes one sentence and an exit status."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"candled: {error}", err=True)
+            ctx.exit(error.exit_status)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="candled", message="candled %(version)s")
+def main() -> None:
+    """Exact candles from an exchange's trades: proven complete, streamed on every trade, kept for good.
+
+    Try `candled demo`, then `candled watch` in another terminal.
+    """
+
+
+if __name__ == "__main__":
+    main()

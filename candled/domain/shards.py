@@ -1,0 +1,70 @@
+"""Which daemon serves which symbol, when several share the work."""
+
+from typing import Final
+
+import attrs
+
+SHARD_PLACEHOLDER: Final = "{shard}"
+"""Stands for a shard's number in an address pattern such as ``candled-{shard}.candled-shards:50051``."""
+
+
+@attrs.frozen(slots=True)
+class ShardMap:
+    """The symbols of each shard; a shard's number is its place. Every symbol belongs to one shard."""
+
+    shards: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def symbols(self, shard: int) -> tuple[str, ...]:
+        """The symbols of that shard.
+
+        Raises:
+            ValueError: there is no such shard.
+        """
+        if not 0 <= shard < len(self.shards):
+            raise ValueError(
+                f"shard {shard} is not in the shard map, which has shards 0 to {len(self.shards) - 1}:"
+                " run as many daemons as the map has shards"
+            )
+        return self.shards[shard]
+
+    def shard_of(self, symbol: str) -> int | None:
+        """The number of the shard that serves the symbol, or None if none does."""
+        for number, symbols in enumerate(self.shards):
+            if symbol in symbols:
+                return number
+        return None
+
+    def hint(self, symbol: str, address_pattern: str = "") -> str:
+        """Where a client finds a symbol that this daemon does not serve: the end of a NOT_FOUND sentence.
+
+        Empty if no shard serves it. ``address_pattern`` may hold ``{shard}``; without one only the number is told.
+        """
+        shard = self.shard_of(symbol)
+        if shard is None:
+            return ""
+        address = address_pattern.replace(SHARD_PLACEHOLDER, str(shard))
+        return f"shard {shard} serves it: connect to {address}" if address else f"shard {shard} serves it"
+
+
+def parse_shards(text: str) -> ShardMap:
+    """Read a shard map: commas between symbols, semicolons between shards, as in ``BTCUSDT,ETHUSDT;PEPEUSDT``.
+
+    Raises:
+        ValueError: a shard without symbols, or a symbol that occurs twice; the text says which.
+    """
+    owner: dict[str, int] = {}
+    shards = []
+    for number, part in enumerate(text.split(";")):
+        symbols = tuple(symbol for symbol in map(str.strip, part.split(",")) if symbol)
+        if not symbols:
+            raise ValueError(f"shard {number} of the shard map {text[:200]!r} has no symbols: name one at least")
+        for symbol in symbols:
+            first = owner.setdefault(symbol, number)
+            if first != number or symbols.count(symbol) > 1:
+                places = f"shards {first} and {number}" if first != number else f"shard {number} twice"
+                raise ValueError(f"{symbol} is in {places} of the shard map: name every symbol once")
+        shards.append(symbols)
+    return ShardMap(tuple(shards))

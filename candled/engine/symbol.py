@@ -1,0 +1,474 @@
+"""One symbol's trades become its 1-minute bars, with a proof by trade id for each."""
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import attrs
+from msgspec.structs import replace
+
+from candled.domain.bar import NO_TRADE, Bar
+from candled.domain.event import BarEvent, BarEventKind
+from candled.domain.id_ranges import IdRanges
+from candled.domain.interval import MINUTE, ONE_MINUTE
+from candled.domain.trade import Trade
+from candled.engine.continuity import Continuity, Sighting
+from candled.engine.minute import Minute
+
+WINDOW_MINUTES: Final = 10
+"""Closed minutes kept in memory, so that a late trade can merge into its bar."""
+WINDOW_MINUTES_MAX: Final = 1_500
+"""So many at most while trades of theirs may still come; the oldest leave, to be rebuilt whole if they do."""
+
+
+@attrs.define(slots=True)
+class Counts:
+    """What one symbol's engine counted since it was made."""
+
+    trades: int = 0
+    duplicates: int = 0
+    """Trades that came again and were not counted."""
+    overlaps: int = 0
+    """Aggregates not applied because part of their ids had been seen."""
+    gaps: int = 0
+    """Jumps in trade ids."""
+    gaps_filled: int = 0
+    closes: int = 0
+    incomplete_closes: int = 0
+    revisions: int = 0
+
+
+class SymbolEngine:
+    """Folds the trades of one symbol, in any order, into closed bars in order of open time.
+
+    A minute whose span of ids holds a missing one is *undecided*. A minute in which no trade was seen is *held*
+    until the exchange's kline of it says that it was empty, and *withheld*, passed over, when a later bar closes
+    before that; its bar is then told as a revision.
+    """
+
+    def __init__(self, symbol: str, next_position: Callable[[], int]) -> None:
+        self.symbol = symbol
+        self.continuity = Continuity()
+        self.counts = Counts()
+        self.lag = 0
+        """Arrival of the newest trade after its exchange time, microseconds."""
+        self.last_trade: Trade | None = None
+        """The trade with the highest id so far."""
+        self.wanted_start: int | None = None
+        """Open time of the first minute ever, while the trade before it is not known."""
+        self._next_position = next_position
+        self._minutes: dict[int, Minute] = {}
+        self._order: list[int] = []
+        """Open times of ``_minutes``, sorted."""
+        self._forming: Minute | None = None
+        """The newest minute: where nearly every trade goes."""
+        self._origin = 0
+        """Open time of the first bar of all; earlier trades only prove."""
+        self._frontier: int | None = None
+        """Open time of the first minute that is neither closed nor passed over."""
+        self._due = 0
+        """Exchange time up to which minutes have ended, by trade or by clock."""
+        self._withheld = IdRanges()
+        """Minutes passed over without a bar, as numbers since the epoch."""
+        self._incomplete: set[int] = set()
+        """Open times of closed minutes in memory that may yet change."""
+        self._carried_id = NO_TRADE
+        """Highest id known before the minutes in memory."""
+        self._carried_close: int | None = None
+        self._evicted: dict[int, list[tuple[int, int]]] = {}
+        """Ids that arrived for minutes no longer in memory, by open time."""
+        self._dirty = False
+        self._gaps_before: list[tuple[int, int]] = []
+
+    # -- from stored bars ---------------------------------------------------------------------------------------
+
+    def restore(self, bars: Sequence[Bar]) -> None:
+        """Go on from stored bars: consecutive ones, oldest first, from the oldest to be rebuilt up to the newest.
+
+        An incomplete one is rebuilt whole: its ids count as not seen. With the newest one complete, and nothing to
+        rebuild, that one bar is enough.
+        """
+        first, newest = bars[0], bars[-1]
+        floor = first.previous_trade_id
+        if floor == NO_TRADE:
+            floor = max(first.first_trade_id, 0)
+            if not first.complete:
+                self.wanted_start = first.open_time
+        self._origin = first.open_time
+        self._frontier = self._due = newest.close_time
+        self._carried_id = first.previous_trade_id
+        self._carried_close = first.open
+        self.continuity.anchor(floor, newest.known_trade_id)
+        previous: Bar | None = None
+        for bar in bars:
+            if previous is not None and previous.close_time < bar.open_time:
+                self._withheld.add(previous.close_time // MINUTE, bar.open_time // MINUTE - 1)
+            if previous is not None and bar.previous_trade_id > previous.known_trade_id:
+                self.continuity.unsee(previous.known_trade_id + 1, bar.previous_trade_id)
+            minute = self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar))
+            if bar.complete:
+                minute.resume(bar)
+            else:
+                self._incomplete.add(bar.open_time)
+                self.continuity.unsee(bar.previous_trade_id + 1, bar.last_trade_id)
+            previous = bar
+        self._dirty = True
+
+    def reopen(self, open_time: int, stored: Bar | None) -> None:
+        """Bring back a minute that left memory and is to change; it is rebuilt whole."""
+        ids = self._evicted.pop(open_time, [])
+        if open_time in self._minutes:
+            return
+        self._insert(Minute(self.symbol, open_time, NO_TRADE, stored))
+        self._withheld.discard(open_time // MINUTE, open_time // MINUTE)
+        self._incomplete.add(open_time)
+        if stored is not None and not stored.is_empty:
+            ids.append((stored.first_trade_id, stored.last_trade_id))
+        for first, last in ids:
+            self.continuity.unsee(first, last)
+
+    # -- trades -------------------------------------------------------------------------------------------------
+
+    def apply(self, trade: Trade, events: list[BarEvent]) -> None:
+        """Count one trade, once. Bars that this closes are told; call ``settle`` after a batch."""
+        if self.wanted_start is not None:
+            self.continuity.lower_floor(trade.first_id)
+        sighting = self.continuity.see(trade.first_id, trade.last_id)
+        if sighting is not Sighting.NEW:
+            if sighting is Sighting.DUPLICATE:
+                self.counts.duplicates += 1
+            else:
+                self.counts.overlaps += 1
+            return
+        self.counts.trades += trade.last_id - trade.first_id + 1
+        if self.last_trade is None or trade.last_id > self.last_trade.last_id:
+            self.last_trade = trade
+        if trade.is_placeholder:
+            self._dirty = True
+            return
+        minute = self._forming
+        if minute is not None and minute.open_time <= trade.time < minute.close_time:
+            minute.add(trade)
+        else:
+            self._dirty = True
+            minute = self._place(trade)
+            if minute is None:
+                return
+            minute.add(trade)
+            if minute.open_time > self._due:
+                self._due = minute.open_time
+                self._close_due(trade.time, events)
+        if minute.published is None and not self._is_past(minute.open_time):
+            events.append(BarEvent(BarEventKind.UPDATE, minute.forming_bar(), trade.time))
+        else:
+            self._dirty = True
+            self._incomplete.add(minute.open_time)
+
+    def settle(self, exchange_time: int, events: list[BarEvent]) -> None:
+        """After a batch: tell each closed bar that changed, once, when its ids are decided."""
+        if self.continuity.changed:
+            self.continuity.changed = False
+            self._count_gaps()
+        elif not self._dirty:
+            return
+        self._dirty = False
+        self._close_due(exchange_time, events, decided_only=True)
+        self._review(exchange_time, events)
+        self._evict()
+
+    def advance(self, ended: int, exchange_time: int, events: list[BarEvent]) -> None:
+        """Minutes that end by ``ended`` have ended by the clock."""
+        if self._frontier is None or ended < max(self._due, self._frontier) + MINUTE:
+            return
+        self._due = ended // MINUTE * MINUTE
+        self._close_due(exchange_time, events)
+        self._evict()
+
+    @property
+    def next_end(self) -> int | None:
+        """When the next minute ends that is still to be closed or held."""
+        if self._frontier is None:
+            return None
+        return max(self._frontier, self._due) + MINUTE
+
+    # -- what the exchange says over REST -----------------------------------------------------------------------
+
+    def start_found(self, trade_id: int) -> None:
+        """The last trade before the first bar ever has this id: fetch from it on."""
+        if self.wanted_start is not None:
+            self.wanted_start = None
+            self.continuity.lower_floor(trade_id)
+
+    def unsettled(self) -> list[tuple[int, int]]:
+        """Ranges of minutes, by first and last open time, whose klines are wanted because nothing was traded."""
+        wanted = []
+        if self._frontier is not None:
+            later = self._order[bisect_left(self._order, self._frontier) :]
+            end = min(self._due, later[0] if later else self._due)
+            if end > self._frontier and not self._is_undecided(self._frontier):
+                wanted.append((self._frontier, end - MINUTE))
+        wanted += [
+            (first * MINUTE, last * MINUTE)
+            for first, last in self._withheld
+            if not self._is_undecided(first * MINUTE)
+        ]
+        return wanted
+
+    def settled(self, klines: Mapping[int, Bar | None], exchange_time: int, events: list[BarEvent]) -> None:
+        """The exchange's klines of minutes in which no trade was seen; None where there is none."""
+        for open_time, kline in sorted(klines.items()):
+            number = open_time // MINUTE
+            held = open_time == self._frontier
+            if open_time in self._minutes or not (held or self._withheld.covers(number, number)):
+                continue
+            if self._is_undecided(open_time):
+                continue
+            if kline is not None and not kline.is_empty:
+                before, after = self._id_before(open_time), self._id_after(open_time)
+                if after is None:
+                    if before != NO_TRADE:
+                        self.continuity.exists(before + kline.trade_count)
+                    continue
+                self._tell_kline(kline, before, after, exchange_time, events)
+            elif kline is not None and self._close_before(open_time) is not None:
+                minute = self._insert(Minute(self.symbol, open_time))
+                if held:
+                    self._close(minute, exchange_time, events)
+                else:
+                    self._tell(minute, exchange_time, events)
+            if held:
+                self._frontier = open_time + MINUTE
+            else:
+                self._withheld.discard(number, number)
+        self._dirty = True
+
+    def adopt(self, bars: Sequence[Bar], exchange_time: int, events: list[BarEvent]) -> None:
+        """Whole minutes from the exchange's klines, oldest first, with the ids that counting gives."""
+        for bar in bars:
+            number = bar.open_time // MINUTE
+            if bar.open_time in self._minutes or self._frontier is None:
+                continue
+            held = bar.open_time == self._frontier
+            if not held and not self._withheld.covers(number, number):
+                continue
+            if not bar.is_empty:
+                sighting = self.continuity.see(bar.first_trade_id, bar.last_trade_id)
+                if sighting is Sighting.OVERLAP:
+                    continue  # part of it was counted from trades, so the rest must come as trades too
+            minute = self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id))
+            minute.resume(bar)
+            if held:
+                self._frontier = bar.close_time
+                self._publish(minute, bar, BarEventKind.CLOSE, exchange_time, events)
+            else:
+                self._withheld.discard(number, number)
+                self._publish(minute, replace(bar, revision=1), BarEventKind.REVISION, exchange_time, events)
+        self._dirty = True
+
+    @property
+    def lacks_something(self) -> bool:
+        """Whether trades, klines or stored bars are wanted."""
+        if self.wanted_start is not None or self.continuity.missing or self._evicted:
+            return True
+        passed_over = self._frontier is not None and (self._frontier < self._due or len(self._withheld) > 0)
+        return passed_over and bool(self.unsettled())
+
+    @property
+    def to_reopen(self) -> list[int]:
+        """Open times of minutes that left memory and are to change: ``reopen`` them."""
+        return list(self._evicted)
+
+    # -- where a trade goes -------------------------------------------------------------------------------------
+
+    def _place(self, trade: Trade) -> Minute | None:
+        """The minute of a trade; None where its bar is not in memory or none is wanted."""
+        open_time = ONE_MINUTE.floor(trade.time)
+        if self._frontier is None:
+            self._frontier = self._origin = self.wanted_start = open_time
+        minute = self._minutes.get(open_time)
+        if minute is not None:
+            return minute
+        if open_time < self._origin:
+            if trade.last_id > self._carried_id:
+                self._carried_id, self._carried_close = trade.last_id, trade.price
+            return None
+        number = open_time // MINUTE
+        if self._is_past(open_time) and not self._withheld.covers(number, number):
+            self._evicted.setdefault(open_time, []).append((trade.first_id, trade.last_id))
+            return None
+        self._withheld.discard(number, number)
+        minute = self._insert(Minute(self.symbol, open_time, self._id_before(open_time)))
+        if self._forming is None or open_time > self._forming.open_time:
+            self._forming = minute
+        return minute
+
+    def _insert(self, minute: Minute) -> Minute:
+        self._minutes[minute.open_time] = minute
+        insort(self._order, minute.open_time)
+        return minute
+
+    def _is_past(self, open_time: int) -> bool:
+        return self._frontier is not None and open_time < self._frontier
+
+    # -- closing ------------------------------------------------------------------------------------------------
+
+    def _close_due(self, exchange_time: int, events: list[BarEvent], *, decided_only: bool = False) -> None:
+        """Close what has ended and was traded, in order; what was not traded before it is passed over.
+
+        ``decided_only``: what a repair brings late waits for the rest of its trades, as nothing is due just now.
+        """
+        if self._frontier is None:
+            return
+        begin = bisect_left(self._order, self._frontier)
+        end = bisect_left(self._order, self._due)
+        for open_time in self._order[begin:end]:
+            if decided_only and self._is_undecided(open_time):
+                return
+            if open_time > self._frontier:
+                self._withheld.add(self._frontier // MINUTE, open_time // MINUTE - 1)
+            self._frontier = open_time + MINUTE
+            self._close(self._minutes[open_time], exchange_time, events)
+
+    def _close(self, minute: Minute, exchange_time: int, events: list[BarEvent]) -> None:
+        bar = self._closed_bar(minute, revision=0)
+        self.counts.closes += 1
+        self.counts.incomplete_closes += not bar.complete
+        self._publish(minute, bar, BarEventKind.CLOSE, exchange_time, events)
+
+    def _closed_bar(self, minute: Minute, revision: int) -> Bar:
+        return minute.closed_bar(
+            previous_id=self._id_before(minute.open_time),
+            previous_close=self._close_before(minute.open_time) or 0,
+            complete=self._is_complete(minute),
+            revision=revision,
+        )
+
+    def _publish(
+        self, minute: Minute, bar: Bar, kind: BarEventKind, exchange_time: int, events: list[BarEvent]
+    ) -> None:
+        minute.published = bar
+        if bar.complete:
+            self._incomplete.discard(bar.open_time)
+        else:
+            self._incomplete.add(bar.open_time)
+        events.append(BarEvent(kind, bar, exchange_time, self._next_position()))
+
+    # -- revising -----------------------------------------------------------------------------------------------
+
+    def _review(self, exchange_time: int, events: list[BarEvent]) -> None:
+        """Tell the closed bars that changed and whose ids are decided, one revision each."""
+        if not self._incomplete:
+            return
+        price_changed = False
+        for open_time in self._order[bisect_left(self._order, min(self._incomplete)) :]:
+            if not self._is_past(open_time):
+                break
+            minute = self._minutes[open_time]
+            repeats = price_changed and minute.trade_count == 0  # an empty bar repeats the close before it
+            price_changed = False
+            if (open_time in self._incomplete or repeats) and not self._is_undecided(open_time):
+                before = minute.last_price if minute.published is None else minute.published.close
+                self._tell(minute, exchange_time, events)
+                price_changed = minute.last_price != before
+
+    def _tell(self, minute: Minute, exchange_time: int, events: list[BarEvent]) -> None:
+        """Tell a closed bar as it now is, if that differs from what was told."""
+        published = minute.published
+        bar = self._closed_bar(minute, revision=1 if published is None else published.revision + 1)
+        if published is not None:
+            if bar.trade_count < published.trade_count and not bar.complete:
+                return  # rebuilt from less than was once counted: what was told is nearer the truth
+            known = replace(published, revision=bar.revision, previous_trade_id=bar.previous_trade_id)
+            if bar == known:
+                return
+        self.counts.revisions += 1
+        self._publish(minute, bar, BarEventKind.REVISION, exchange_time, events)
+
+    def _tell_kline(self, kline: Bar, before: int, after: int, exchange_time: int, events: list[BarEvent]) -> None:
+        """The exchange no longer has the trades of a minute, but its kline: proven if its count meets the ids."""
+        meets = before != NO_TRADE and before + kline.trade_count + 1 == after
+        bar = replace(
+            kline,
+            first_trade_id=before + 1 if meets else NO_TRADE,
+            last_trade_id=after - 1 if meets else NO_TRADE,
+            previous_trade_id=before,
+            closed=True,
+            complete=meets,
+            revision=1,
+        )
+        minute = self._insert(Minute(self.symbol, kline.open_time, before))
+        minute.resume(bar)
+        self.counts.revisions += 1
+        self._publish(minute, bar, BarEventKind.REVISION, exchange_time, events)
+
+    # -- proof --------------------------------------------------------------------------------------------------
+
+    def _is_complete(self, minute: Minute) -> bool:
+        """Whether every id from the bar before to the bar after was seen."""
+        before, after = self._id_before(minute.open_time), self._id_after(minute.open_time)
+        if before == NO_TRADE or after is None:
+            return False
+        if minute.last_id != NO_TRADE:
+            before, after = min(before, minute.first_id), max(after, minute.last_id)
+        return self.continuity.proves(before, after)
+
+    def _is_undecided(self, open_time: int) -> bool:
+        """Whether a missing id may belong to this minute."""
+        before, after = self._id_before(open_time), self._id_after(open_time)
+        first = before + 1 if before != NO_TRADE else self.continuity.floor or 0
+        return self.continuity.lacks(first, self.continuity.horizon if after is None else after - 1)
+
+    def _id_before(self, open_time: int) -> int:
+        index = bisect_left(self._order, open_time)
+        while index > 0:
+            index -= 1
+            last_id = self._minutes[self._order[index]].last_id
+            if last_id != NO_TRADE:
+                return last_id
+        return self._carried_id
+
+    def _id_after(self, open_time: int) -> int | None:
+        for later in self._order[bisect_left(self._order, open_time + MINUTE) :]:
+            first_id = self._minutes[later].first_id
+            if first_id != NO_TRADE:
+                return first_id
+        return None
+
+    def _close_before(self, open_time: int) -> int | None:
+        index = bisect_left(self._order, open_time)
+        return self._minutes[self._order[index - 1]].last_price if index else self._carried_close
+
+    def _count_gaps(self) -> None:
+        missing = self.continuity.missing
+        self.counts.gaps += sum(
+            not any(first <= b and last >= a for a, b in self._gaps_before) for first, last in missing
+        )
+        self.counts.gaps_filled += sum(self.continuity.proves(first, last) for first, last in self._gaps_before)
+        self._gaps_before = missing
+
+    # -- bounded memory -----------------------------------------------------------------------------------------
+
+    def _evict(self) -> None:
+        """Let old minutes go, oldest first; one that may still change stays while there is room."""
+        if self._frontier is None:
+            return
+        oldest_kept = self._frontier - WINDOW_MINUTES * MINUTE
+        while self._order and self._order[0] < oldest_kept:
+            open_time = self._order[0]
+            if len(self._order) <= WINDOW_MINUTES_MAX and self._may_change(open_time):
+                return
+            minute = self._minutes.pop(open_time)
+            del self._order[0]
+            self._withheld.discard(0, open_time // MINUTE)
+            self._incomplete.discard(open_time)
+            self._carried_id = max(self._carried_id, minute.last_id)
+            self._carried_close = minute.last_price
+
+    def _may_change(self, open_time: int) -> bool:
+        """Whether this minute, the oldest in memory, may change or be what one passed over before it builds on."""
+        later = self._order[1] if len(self._order) > 1 else open_time + MINUTE
+        if self._withheld.overlaps(0, later // MINUTE):
+            return True
+        if open_time not in self._incomplete:
+            return False
+        return self.wanted_start is not None or self._id_after(open_time) is None or self._is_undecided(open_time)

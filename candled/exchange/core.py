@@ -1,0 +1,179 @@
+"""The exchange itself: market, clock, ledger, limits and faults, and the connections that it knows of."""
+
+from collections import deque
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from candled.exchange.altered import AlteredMarket
+from candled.exchange.clock import ExchangeClock
+from candled.exchange.faults import MARKET_FAULTS, Disturbance, Fault, Faults, parse_faults
+from candled.exchange.ledger import Ledger
+from candled.exchange.market import Market
+from candled.exchange.replay import Frame, ReplayMarket
+from candled.exchange.rest import Rest
+from candled.exchange.websocket import WebSocketSession
+from candled.exchange.weights import WeightLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ATTEMPT_WINDOW_S: Final = 300
+_MICROSECONDS: Final = 1_000_000
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Limits:
+    """What the original allows and when it acts; seconds are real ones."""
+
+    ping_interval_s: float = 20.0
+    pong_timeout_s: float = 60.0
+    lifetime_s: float = 86_400.0
+    shutdown_notice_s: float = 10.0
+    """From ``serverShutdown`` to the end of the connection; the original gives about ten minutes."""
+    messages_per_second: int = 5
+    """From a client, pings and pongs among them."""
+    streams: int = 1024
+    """On one connection."""
+    attempts: int = 300
+    """To connect, from one address in five minutes."""
+    weight_per_minute: int = 6000
+
+
+class Exchange:
+    """Everything but the sockets. Runs on whatever clock it is given."""
+
+    def __init__(
+        self,
+        market: Market,
+        clock: ExchangeClock,
+        *,
+        seed: int = 1,
+        faults: str = "",
+        limits: Limits | None = None,
+        start_on_subscription: bool = False,
+    ) -> None:
+        """An exchange on ``market``.
+
+        Args:
+            market: What is traded.
+            clock: Exchange time.
+            seed: What faults are drawn from.
+            faults: Faults from the start; see ``candled.exchange.faults``.
+            limits: The original's limits unless said otherwise.
+            start_on_subscription: Start the clock with the first subscriber, as for a replay.
+
+        Raises:
+            ValueError: the faults cannot be read.
+        """
+        self.clock = clock
+        self.limits = limits or Limits()
+        self.faults = Faults(seed)
+        self._start_on_subscription = start_on_subscription
+        self._altered = AlteredMarket(market, self.faults)
+        self.ledger = Ledger(self._altered)
+        self.frames: Sequence[Frame] = market.frames if isinstance(market, ReplayMarket) else ()
+        self._weights = WeightLimit(self.limits.weight_per_minute, clock.monotonic)
+        self.rest = Rest(self.ledger, clock, self._weights)
+        self.rest.hides = self.faults.hides
+        self._random = Random(f"{seed}/requests")  # noqa: S311 (faults, not secrets)
+        self._sessions: dict[WebSocketSession, None] = {}  # in order, so that a run can be repeated
+        self._attempts: dict[str, deque[float]] = {}
+        self._connections = 0
+        self.command(faults)
+
+    @property
+    def sessions(self) -> int:
+        """Stream connections that are open."""
+        return len(self._sessions)
+
+    def start(self) -> None:
+        """Start the clock, if it stands still."""
+        if not self.clock.running:
+            self.clock.start()
+            self._wake()
+
+    def subscribed(self) -> None:
+        """A connection has subscribed to something."""
+        if self._start_on_subscription:
+            self.start()
+
+    def command(self, text: str) -> None:
+        """Turn faults on or off, or commit one now; see ``candled.exchange.faults``. ``clear`` ends all.
+
+        Raises:
+            ValueError: the text cannot be read; nothing has changed then.
+        """
+        if text.strip() == "clear":
+            halted = [fault for fault in self.faults if fault.name == "halt"]
+            self.faults.clear()
+            for fault in halted:
+                self._alter(attrs.evolve(fault, off=True))
+            self.ledger.forget()
+        else:
+            faults = parse_faults(text)
+            for fault in faults:
+                if fault.symbol is not None and fault.symbol not in self.ledger.symbols:
+                    raise ValueError(f"fault {fault.name}: there is no symbol {fault.symbol} here")
+            for fault in faults:
+                self._commit(fault)
+        self.rest.lag = int(self.faults.seconds("rest_lag") * _MICROSECONDS)
+        self._wake()
+
+    def _commit(self, fault: Fault) -> None:
+        if fault.at_once:
+            for session in list(self._sessions):
+                session.strike(fault.name)
+            return
+        self.faults.set(fault, self.clock.monotonic())
+        if fault.name in MARKET_FAULTS:
+            self._alter(fault)
+
+    def _alter(self, fault: Fault) -> None:
+        if fault.name == "halt" and fault.symbol is not None:
+            if fault.off:
+                self._altered.resume(fault.symbol, self.clock.now())
+            else:
+                self._altered.halt(fault.symbol, self.clock.now())
+        self.ledger.forget()
+        for session in self._sessions:
+            session.rewind()
+
+    def admit(self, address: str) -> bool:
+        """Whether this address may open another connection now."""
+        now = self.clock.monotonic()
+        attempts = self._attempts.setdefault(address, deque())
+        while attempts and attempts[0] <= now - _ATTEMPT_WINDOW_S:
+            attempts.popleft()
+        if len(attempts) >= self.limits.attempts:
+            return False
+        attempts.append(now)
+        return not self.refuses
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the fault of refusing new connections is on."""
+        return self.faults.is_on("refuse", self.clock.monotonic())
+
+    def happens(self, name: str) -> bool:
+        """Draw a fault of REST for one request."""
+        rate = self.faults.rate(name)
+        return rate > 0 and self._random.random() < rate
+
+    def disturbance(self) -> Disturbance:
+        """The faults of the next connection."""
+        self._connections += 1
+        return Disturbance(self.faults, self._connections)
+
+    def join(self, session: WebSocketSession) -> None:
+        """Know of an open connection."""
+        self._sessions[session] = None
+
+    def leave(self, session: WebSocketSession) -> None:
+        """Know of it no more."""
+        self._sessions.pop(session, None)
+
+    def _wake(self) -> None:
+        for session in self._sessions:
+            session.wake()

@@ -1,0 +1,58 @@
+"""Request weight: what each address has used, and who is told to slow down or is banned."""
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+WINDOW_S: Final = 60
+_BAN_AFTER_REFUSALS: Final = 30
+_FIRST_BAN_S: Final = 120
+_LONGEST_BAN_S: Final = 3 * 86_400
+
+
+@attrs.frozen(slots=True)
+class Refusal:
+    """A request that is not answered: 429 asks to slow down, 418 says that the address is banned."""
+
+    status: int
+    retry_after_s: int
+
+
+@attrs.define(slots=True)
+class _Account:
+    window: int = -1
+    used: int = 0
+    refusals: int = 0
+    bans: int = 0
+    banned_until: float = 0.0
+
+
+class WeightLimit:
+    """Counts request weight per address in windows of a real minute. Plain: its clock is handed in."""
+
+    def __init__(self, limit: int, monotonic: Callable[[], float]) -> None:
+        """At most ``limit`` weight per address in a window; ``monotonic`` gives seconds."""
+        self.limit = limit
+        self._monotonic = monotonic
+        self._accounts: dict[str, _Account] = {}
+
+    def charge(self, address: str, weight: int) -> tuple[int, Refusal | None]:
+        """Count a request; the weight used in this window, and a refusal if there is one."""
+        now = self._monotonic()
+        account = self._accounts.setdefault(address, _Account())
+        window = int(now // WINDOW_S)
+        if account.window != window:
+            account.window, account.used, account.refusals = window, 0, 0
+        if now < account.banned_until:
+            return account.used, Refusal(418, int(account.banned_until - now) + 1)
+        account.used += weight
+        if account.used <= self.limit:
+            return account.used, None
+        account.refusals += 1
+        if account.refusals > _BAN_AFTER_REFUSALS:
+            ban = min(_FIRST_BAN_S * 4**account.bans, _LONGEST_BAN_S)
+            account.bans += 1
+            account.banned_until = now + ban
+            return account.used, Refusal(418, ban)
+        return account.used, Refusal(429, int((window + 1) * WINDOW_S - now) + 1)

@@ -1,0 +1,121 @@
+"""The original's JSON forms, as text: they are written for every trade, so they are put together by hand."""
+
+from collections.abc import Sequence
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Final
+
+from candled.exchange.market import NO_ID, Fill
+
+if TYPE_CHECKING:
+    from candled.exchange.klines import Kline
+
+MILLISECOND: Final = 1000
+"""Microseconds in the unit that times are given in, unless a client asks for microseconds."""
+
+MICROSECOND: Final = 1
+
+_WIDE: Final = Context(prec=100)
+_BOOLEAN: Final = ("false", "true")
+
+
+def decimal_text(units: int) -> str:
+    """Units of 10^-8 as the original writes them: plain, always eight decimals."""
+    digits = f"{units:09d}"
+    return f"{digits[:-8]}.{digits[-8:]}"
+
+
+def trade_event(symbol: str, fill: Fill, event_time: int, unit: int) -> str:
+    """A message of ``<symbol>@trade``."""
+    return (
+        f'{{"e":"trade","E":{event_time // unit},"s":"{symbol}","t":{fill.first_id},'
+        f'"p":"{decimal_text(fill.price)}","q":"{decimal_text(fill.quantity)}",'
+        f'"T":{fill.time // unit},"m":{_BOOLEAN[fill.buyer_is_maker]},"M":true}}'
+    )
+
+
+def aggregate_event(symbol: str, fills: Sequence[Fill], event_time: int, unit: int) -> str:
+    """A message of ``<symbol>@aggTrade``."""
+    first, last = _ids(fills)
+    fill = fills[0]
+    return (
+        f'{{"e":"aggTrade","E":{event_time // unit},"s":"{symbol}","a":{fill.aggregate_id},'
+        f'"p":"{decimal_text(fill.price)}","q":"{decimal_text(sum(fill.quantity for fill in fills))}",'
+        f'"f":{first},"l":{last},"T":{fill.time // unit},"m":{_BOOLEAN[fill.buyer_is_maker]},"M":true}}'
+    )
+
+
+def kline_event(symbol: str, interval: str, kline: "Kline", event_time: int, unit: int, *, closed: bool) -> str:
+    """A message of ``<symbol>@kline_<interval>``."""
+    return (
+        f'{{"e":"kline","E":{event_time // unit},"s":"{symbol}","k":{{"t":{kline.start // unit},'
+        f'"T":{last_instant(kline.end, unit)},"s":"{symbol}","i":"{interval}","f":{kline.first_id},'
+        f'"L":{kline.last_id},"o":"{kline.open:f}","c":"{kline.close:f}","h":"{kline.high:f}","l":"{kline.low:f}",'
+        f'"v":"{kline.volume:f}","n":{kline.count},"x":{_BOOLEAN[closed]},"q":"{kline.quote_volume:f}",'
+        f'"V":"{kline.taker_buy_volume:f}","Q":"{kline.taker_buy_quote_volume:f}","B":"0"}}}}'
+    )
+
+
+def shutdown_event(event_time: int, unit: int) -> str:
+    """The message that asks for a new connection, since the server will go down."""
+    return f'{{"e":"serverShutdown","E":{event_time // unit}}}'
+
+
+def combined(stream: str, payload: str) -> str:
+    """A message as the combined streams wrap it."""
+    return f'{{"stream":"{stream}","data":{payload}}}'
+
+
+def trade_row(fill: Fill, unit: int) -> str:
+    """An element of REST ``trades`` and ``historicalTrades``."""
+    quote = fill.price * fill.quantity // 10**8
+    return (
+        f'{{"id":{fill.first_id},"price":"{decimal_text(fill.price)}","qty":"{decimal_text(fill.quantity)}",'
+        f'"quoteQty":"{decimal_text(quote)}","time":{fill.time // unit},'
+        f'"isBuyerMaker":{_BOOLEAN[fill.buyer_is_maker]},"isBestMatch":true}}'
+    )
+
+
+def aggregate_row(fills: Sequence[Fill], unit: int) -> str:
+    """An element of REST ``aggTrades``."""
+    first, last = _ids(fills)
+    fill = fills[0]
+    return (
+        f'{{"a":{fill.aggregate_id},"p":"{decimal_text(fill.price)}",'
+        f'"q":"{decimal_text(sum(fill.quantity for fill in fills))}","f":{first},"l":{last},'
+        f'"T":{fill.time // unit},"m":{_BOOLEAN[fill.buyer_is_maker]},"M":true}}'
+    )
+
+
+def kline_row(kline: "Kline", unit: int) -> str:
+    """An element of REST ``klines``."""
+    return (
+        f'[{kline.start // unit},"{kline.open:f}","{kline.high:f}","{kline.low:f}","{kline.close:f}",'
+        f'"{kline.volume:f}",{last_instant(kline.end, unit)},"{kline.quote_volume:f}",{kline.count},'
+        f'"{kline.taker_buy_volume:f}","{kline.taker_buy_quote_volume:f}","0"]'
+    )
+
+
+def last_instant(end: int, unit: int) -> int:
+    """The close time as the original writes it: the last unit before the exclusive end."""
+    return end // unit - 1
+
+
+def to_units(text: str) -> int:
+    """Read a recorded decimal exactly, as units of 10^-8.
+
+    Raises:
+        ValueError: not a decimal, negative, or finer than eight decimals.
+    """
+    try:
+        units = Decimal(text).scaleb(8, _WIDE)
+    except ArithmeticError:
+        raise ValueError(f"{text!r} is not a decimal") from None
+    if not units.is_finite() or units != units.to_integral_value() or units < 0:
+        raise ValueError(f"{text!r} has more than eight decimals or is no quantity")
+    return int(units)
+
+
+def _ids(fills: Sequence[Fill]) -> tuple[int, int]:
+    if fills[0].is_placeholder:
+        return NO_ID, NO_ID
+    return fills[0].first_id, fills[-1].last_id

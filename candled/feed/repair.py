@@ -1,0 +1,274 @@
+"""Fetches what the stream did not bring: missing trades, empty minutes' klines, the trade before the first bar."""
+
+import random
+from typing import Final
+
+import attrs
+import structlog
+import trio
+from msgspec.structs import replace
+
+from candled.domain.bar import NO_TRADE, Bar
+from candled.domain.feed_event import (
+    BarsFetched,
+    MinutesSettled,
+    RangeUnfillable,
+    StartFound,
+    TradesRepaired,
+)
+from candled.domain.interval import MINUTE, ONE_MINUTE
+from candled.feed.backoff import Backoff
+from candled.feed.interface import (
+    Instrument,
+    SourceRefusedError,
+    SourceUnavailableError,
+    Submit,
+    TradeSource,
+    Wishes,
+)
+
+PAGE: Final = 1000
+"""Rows asked for at once: the exchange's own limit."""
+AGGREGATES_FROM: Final = 5_000
+"""Ids in a gap from which aggregates are fetched instead of raw trades: they weigh far less."""
+KLINES_FROM: Final = 20_000
+"""Ids in a gap from which its whole minutes are taken from klines."""
+KLINE_MINUTES_MIN: Final = 5
+"""Fewer whole minutes than that are fetched as trades."""
+HOLES_AT_ONCE: Final = 5
+"""Holes tried before a pause when none can be filled."""
+UNFILLABLE_TRIES: Final = 4
+"""Answers in which the exchange passes over an id before it counts as one that the exchange does not have."""
+
+
+@attrs.define(slots=True)
+class RepairCounts:
+    """What the repair did since the start."""
+
+    pages: int = 0
+    trades: int = 0
+    klines: int = 0
+    failures: int = 0
+    unfillable: int = 0
+
+
+class Repairer:
+    """Works off what the engine lacks, one symbol beside another, and tries until it lacks nothing."""
+
+    def __init__(
+        self,
+        source: TradeSource,
+        wishes: Wishes,
+        submit: Submit,
+        instruments: dict[str, Instrument],
+        rng: random.Random,
+    ) -> None:
+        self.counts = RepairCounts()
+        self._source = source
+        self._wishes = wishes
+        self._submit = submit
+        self._instruments = instruments
+        self._rng = rng
+        self._wake = trio.Event()
+        self._busy: set[str] = set()
+        self._log = structlog.get_logger(__name__)
+
+    def wake(self) -> None:
+        """The engine may lack something new."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Repair until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._wake = trio.Event()
+                for symbol in self._wishes.symbols():
+                    if symbol not in self._busy:
+                        self._busy.add(symbol)
+                        nursery.start_soon(self._repair, symbol)
+                await self._wake.wait()
+
+    async def _repair(self, symbol: str) -> None:
+        work = _SymbolRepair(self, symbol, self._instruments.get(symbol))
+        backoff = Backoff(self._rng)
+        try:
+            while symbol in self._wishes.symbols():
+                try:
+                    progress = await work.step()
+                except SourceUnavailableError as error:
+                    progress = False
+                    self.counts.failures += 1
+                    self._log.warning("repair waits for the exchange", symbol=symbol, reason=str(error))
+                except SourceRefusedError as error:
+                    progress = False
+                    self.counts.failures += 1
+                    self._log.error("repair refused by the exchange", symbol=symbol, reason=str(error))
+                if progress:
+                    backoff.reset()
+                else:
+                    await trio.sleep(backoff.next())
+        finally:
+            self._busy.discard(symbol)
+            self._wake.set()
+
+
+class _SymbolRepair:
+    """One symbol's repair, a step at a time. A step says whether it brought anything."""
+
+    def __init__(self, repairer: Repairer, symbol: str, instrument: Instrument | None) -> None:
+        self._symbol = symbol
+        self._source = repairer._source  # noqa: SLF001 - one thing in two classes
+        self._wishes = repairer._wishes  # noqa: SLF001
+        self._submit = repairer._submit  # noqa: SLF001
+        self._counts = repairer.counts
+        self._aggregates_are_exact = instrument is not None and instrument.aggregates_are_exact
+        self._raw_only: set[int] = set()
+        """First ids of gaps where aggregates did not help."""
+        self._trades_only: set[int] = set()
+        """First ids of gaps where klines did not help."""
+        self._passed_over: dict[tuple[int, int], int] = {}
+        """How often the exchange's answers passed over these ids."""
+
+    async def step(self) -> bool:
+        start = self._wishes.wanted_start(self._symbol)
+        if start is not None and await self._find_start(start):
+            return True
+        for hole in self._wishes.missing(self._symbol)[:HOLES_AT_ONCE]:
+            if await self._fill(*hole):
+                return True  # the holes are others now
+        for minutes in self._wishes.unsettled(self._symbol)[:HOLES_AT_ONCE]:
+            if await self._settle(*minutes):
+                return True
+        return False
+
+    async def _find_start(self, open_time: int) -> bool:
+        trades, _ = await self._source.aggregates_since(self._symbol, open_time, 1)
+        if not trades:
+            return False
+        await self._submit(StartFound(self._symbol, max(0, trades[0].first_id - 1)))
+        return True
+
+    async def _fill(self, first: int, last: int) -> bool:
+        size = last - first + 1
+        if size >= KLINES_FROM and first not in self._trades_only:
+            if await self._fill_by_klines(first, last):
+                return True
+            self._trades_only.add(first)
+        if size >= AGGREGATES_FROM and self._aggregates_are_exact and first not in self._raw_only:
+            if await self._fill_by_aggregates(first, last):
+                return True
+            self._raw_only.add(first)
+        return await self._fill_by_trades(first, last)
+
+    async def _fill_by_trades(self, first: int, last: int) -> bool:
+        rows = await self._source.trades(self._symbol, first, min(PAGE, last - first + 1))
+        self._counts.pages += 1
+        wanted = [trade for trade in rows if first <= trade.first_id <= last]
+        if not rows:
+            return False  # the exchange's REST side lags behind its stream
+        brought = False
+        if wanted:
+            self._counts.trades += len(wanted)
+            await self._submit(TradesRepaired(self._symbol, wanted))
+            brought = True
+        at = first
+        for trade in [*wanted, *(row for row in rows if row.first_id > last)]:
+            if trade.first_id > at:
+                await self._note_passed_over(at, min(trade.first_id - 1, last))
+            at = trade.last_id + 1
+            if at > last:
+                break
+        return brought
+
+    async def _note_passed_over(self, first: int, last: int) -> None:
+        tries = self._passed_over.get((first, last), 0) + 1
+        self._passed_over[first, last] = tries
+        if tries >= UNFILLABLE_TRIES:
+            self._counts.unfillable += 1
+            reason = f"the exchange passed over these ids in {tries} answers"
+            await self._submit(RangeUnfillable(self._symbol, first, last, reason))
+
+    async def _fill_by_aggregates(self, first: int, last: int) -> bool:
+        beginning = await self._source.trades(self._symbol, first, 1)
+        if not beginning:
+            return False
+        trades, cursor = await self._source.aggregates_since(self._symbol, beginning[0].time, PAGE)
+        brought = False
+        while trades:
+            self._counts.pages += 1
+            wanted = [trade for trade in trades if trade.first_id >= first and trade.last_id <= last]
+            if wanted:
+                brought = True
+                self._counts.trades += len(wanted)
+                await self._submit(TradesRepaired(self._symbol, wanted))
+            if trades[-1].last_id >= last or cursor is None:
+                break
+            trades, cursor = await self._source.aggregates_from(self._symbol, cursor, PAGE)
+        return brought
+
+    async def _fill_by_klines(self, first: int, last: int) -> bool:
+        """Take the minutes that lie wholly within a long gap from klines, counting their ids."""
+        beginning = await self._source.trades(self._symbol, first, 1)
+        ending = await self._source.trades(self._symbol, last, 1)
+        if not beginning or not ending:
+            return False
+        open_time = ONE_MINUTE.end(ONE_MINUTE.floor(beginning[0].time))
+        end = ONE_MINUTE.floor(ending[0].time)
+        if end - open_time < KLINE_MINUTES_MIN * MINUTE:
+            return False
+        brought = False
+        next_id = await self._first_id_at(open_time)
+        while open_time < end and next_id is not None:
+            chunk_end = min(end, open_time + (PAGE - 1) * MINUTE)
+            klines = await self._source.klines(self._symbol, open_time, (chunk_end - open_time) // MINUTE)
+            klines = [kline for kline in klines if kline.open_time < chunk_end]
+            chunk_end_id = await self._first_id_at(chunk_end)
+            if chunk_end_id is None or next_id + sum(kline.trade_count for kline in klines) != chunk_end_id:
+                break
+            self._counts.klines += len(klines)
+            await self._submit(BarsFetched(self._symbol, _with_counted_ids(klines, next_id)))
+            brought = True
+            open_time, next_id = chunk_end, chunk_end_id
+        return brought
+
+    async def _first_id_at(self, time: int) -> int | None:
+        trades, _ = await self._source.aggregates_since(self._symbol, time, 1)
+        return trades[0].first_id if trades else None
+
+    async def _settle(self, first: int, last: int) -> bool:
+        last = min(last, first + (PAGE - 2) * MINUTE)
+        rows = await self._source.klines(self._symbol, first, (last - first) // MINUTE + 2)
+        self._counts.pages += 1
+        known = {row.open_time: row for row in rows}
+        newest = max(known, default=0)
+        over = newest if newest > last else await self._source.server_time()
+        settled: dict[int, Bar | None] = {}
+        for open_time in range(first, last + MINUTE, MINUTE):
+            if open_time in known and open_time + MINUTE <= over:
+                settled[open_time] = known[open_time]
+            elif open_time < newest:
+                settled[open_time] = None
+        if not settled:
+            return False  # the exchange stands still, or its REST side lags
+        self._counts.klines += len(settled)
+        before = self._wishes.unsettled(self._symbol), self._wishes.missing(self._symbol)
+        await self._submit(MinutesSettled(self._symbol, settled))
+        return before != (self._wishes.unsettled(self._symbol), self._wishes.missing(self._symbol))
+
+
+def _with_counted_ids(klines: list[Bar], next_id: int) -> list[Bar]:
+    """Klines whose counts meet the known ids at both ends, as bars with their ids: proven by counting."""
+    bars = []
+    for kline in klines:
+        count = kline.trade_count
+        bars.append(
+            replace(
+                kline,
+                first_trade_id=next_id if count else NO_TRADE,
+                last_trade_id=next_id + count - 1 if count else NO_TRADE,
+                previous_trade_id=next_id - 1,
+                complete=True,
+            )
+        )
+        next_id += count
+    return bars

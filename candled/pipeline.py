@@ -1,0 +1,144 @@
+"""The way of a trade from the exchange to its bars: feed, repair and engine, wired together."""
+
+import random
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from candled.aggregator import Aggregator, EngineWishes, Submitted
+from candled.domain.bar import Bar
+from candled.domain.event import BarEvent
+from candled.domain.feed_event import FeedEvent
+from candled.domain.interval import MICROSECONDS, MINUTE, ONE_MINUTE
+from candled.engine.engine import Engine
+from candled.engine.rollup import RollUp
+from candled.feed.binance.feed import BinanceFeed
+from candled.feed.interface import Connect, ExchangeDescription, TradeSource
+from candled.feed.repair import Repairer
+from candled.settings import DaemonSettings
+
+FEED_EVENTS: Final = 2_000
+"""Batches that may wait for the engine; what finds no room is fetched again later."""
+REBUILD_MINUTES: Final = 240
+"""How far back from the newest stored bar an incomplete one is rebuilt at a start."""
+POSITION_BITS: Final = 32
+"""Positions of one opening of a data directory; the epoch stands above them."""
+
+
+class Stored(Protocol):
+    """What of the history is read back."""
+
+    epoch: int
+
+    async def newest_bars(self) -> Mapping[str, Bar]:
+        """The newest stored 1-minute bar of each symbol."""
+
+    async def bars(self, symbol: str, interval: str, start: int, end: int, limit: int) -> list[Bar]:
+        """Stored bars with ``start <= open_time < end``, oldest first."""
+
+
+class Audience(Protocol):
+    """Who is told of bars."""
+
+    def publish(self, events: Sequence[BarEvent]) -> None:
+        """Take bar events of all intervals, at once."""
+
+    def wanted(self, symbol: str) -> Collection[str]:
+        """Intervals of a symbol whose forming bars somebody watches."""
+
+
+@attrs.frozen
+class Pipeline:
+    """The parts under way, for their statistics."""
+
+    engine: Engine
+    feed: BinanceFeed
+    repairer: Repairer
+
+
+async def restore(settings: DaemonSettings, stored: Stored) -> tuple[Engine, RollUp]:
+    """An engine and a roll-up that go on from the stored bars.
+
+    Of each symbol that is the newest, and before it all from the oldest that is to be rebuilt.
+    """
+    engine = Engine(
+        close_grace=round(settings.close_grace * MICROSECONDS),
+        first_position=(stored.epoch << POSITION_BITS) + 1,
+    )
+    rollup = RollUp()
+    newest = await stored.newest_bars()
+    for symbol in settings.symbols:
+        last = newest.get(symbol)
+        if last is None:
+            engine.add(symbol)
+            continue
+        since = last.close_time - REBUILD_MINUTES * MINUTE
+        bars = await stored.bars(symbol, ONE_MINUTE.name, since, last.close_time, REBUILD_MINUTES)
+        incomplete = [number for number, bar in enumerate(bars) if not bar.complete]
+        engine.add(symbol, bars[incomplete[0] :] if incomplete else [last])
+        for interval, start in rollup.seed_ranges(last.close_time).items():
+            limit = (last.close_time - start) // MINUTE + 1
+            rollup.seed(symbol, await stored.bars(symbol, interval, start, last.close_time, limit))
+    return engine, rollup
+
+
+@asynccontextmanager
+async def open_pipeline(
+    settings: DaemonSettings,
+    description: ExchangeDescription,
+    engine: Engine,
+    rollup: RollUp,
+    *,
+    source: TradeSource,
+    stored: Stored,
+    hub: Audience,
+    closed: trio.MemorySendChannel[list[BarEvent]],
+    connect: Connect,
+    rng: random.Random,
+) -> AsyncIterator[Pipeline]:
+    """Trades become bars while inside. On leaving the feed stops first, and what it brought is still handled.
+
+    Args:
+        settings: which symbols, which stream, over how many connections.
+        description: what the exchange says of itself and of the symbols.
+        engine: makes 1-minute bars.
+        rollup: makes longer ones.
+        source: where missing trades are fetched.
+        stored: where bars that left memory are read back.
+        hub: told of every bar event.
+        closed: takes closed 1-minute bars to the history; closed at the end.
+        connect: opens byte streams to the exchange's websockets.
+        rng: jitter.
+    """
+    send, receive = trio.open_memory_channel[FeedEvent | Submitted](FEED_EVENTS)
+
+    async def submit(event: FeedEvent) -> None:
+        submitted = Submitted(event)
+        await send.send(submitted)
+        await submitted.handled.wait()
+
+    feed = BinanceFeed(
+        instruments=[description.instruments[symbol] for symbol in settings.symbols],
+        stream=settings.stream,
+        stream_urls=settings.stream_urls,
+        connections=settings.connections,
+        source=source,
+        connect=connect,
+        rng=rng,
+    )
+    repairer = Repairer(source, EngineWishes(engine), submit, description.instruments, rng)
+    aggregator = Aggregator(
+        engine, rollup, publish=hub.publish, wanted=hub.wanted, wake_repair=repairer.wake, stored=stored
+    )
+    async with trio.open_nursery() as engine_room:
+        engine_room.start_soon(aggregator.run, receive, closed)
+        async with send, trio.open_nursery() as field:
+            field.start_soon(feed.run, send.clone())
+            field.start_soon(repairer.run)
+            try:
+                yield Pipeline(engine, feed, repairer)
+            finally:
+                field.cancel_scope.cancel()

@@ -1,0 +1,103 @@
+"""The HTTP port: an application of Starlette on Hypercorn's Trio worker."""
+
+import errno
+import logging
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
+
+from candled.errors import UserError
+from candled.stream.web.application import make_application
+from candled.stream.web.chart import ChartSource, chart_routes
+
+_BACKLOG: Final = 128
+_KEEP_ALIVE_SECONDS: Final = 75
+_HEADER_BYTES_MAX: Final = 16_384
+_UNREAD_MILLISECONDS_MAX: Final = 5_000
+"""How long what was sent may stay unread."""
+
+
+async def serve_http(
+    address: str,
+    *,
+    not_ready_reasons: Callable[[], Sequence[str]],
+    collectors: Sequence[Collector] = (),
+    chart: Callable[[], ChartSource | None] | None = None,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve health, metrics and the chart until cancelled.
+
+    Arguments:
+        address: ``host:port``; with port 0 the system chooses one.
+        not_ready_reasons: sentences that say why the daemon is not ready now; none when it is.
+        collectors: what ``/metrics`` shows, read at each scrape.
+        chart: where the chart gets its bars, which gives None until the daemon has any; no function, no chart.
+        task_status: started with the bound ``host:port`` once requests are taken.
+
+    Raises:
+        UserError: the address cannot be bound.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    for collector in collectors:
+        registry.register(collector)
+    application = make_application(
+        not_ready_reasons=not_ready_reasons,
+        registry=registry,
+        more_routes=chart_routes(chart) if chart else (),
+    )
+    listener = bind(address, setting="http_address")
+    bound = _name(listener)
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]  # Hypercorn owns it from here
+    config.backlog = _BACKLOG
+    config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
+    config.h11_max_incomplete_size = _HEADER_BYTES_MAX
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.include_server_header = False
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve, application, config)
+        task_status.started(bound)
+
+
+def bind(address: str, *, setting: str) -> socket.socket:
+    """A TCP socket bound to ``host:port``, not listening yet.
+
+    Raises:
+        UserError: in use, not allowed, or no such address; the text names the setting to change.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise UserError(f"{setting} {address} is no address of this machine: {error.strerror}.") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":
+            # A client that stops reading would hold a sending task, and so the daemon's end, for ever: Hypercorn
+            # shields its writes from cancellation. So the kernel gives such a connection up; accepted sockets
+            # inherit this.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MILLISECONDS_MAX)
+        listener.bind(place)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(
+                f"{setting} {address} is in use by another program: stop it or choose another port."
+            ) from error
+        raise UserError(f"{setting} {address} cannot be used: {error.strerror}; choose another.") from error
+    return listener
+
+
+def _name(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

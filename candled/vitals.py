@@ -1,0 +1,86 @@
+"""How the daemon fares, gathered from the parts that are there."""
+
+import time
+from importlib.metadata import version
+from typing import Protocol
+
+import trio
+
+from candled.domain.bar import NO_TRADE
+from candled.domain.status import DaemonStatus, SymbolStatus
+from candled.engine.symbol import SymbolEngine
+from candled.feed.interface import ExchangeDescription
+from candled.pipeline import Pipeline
+
+
+class Keeper(Protocol):
+    """What the history says of itself."""
+
+    def not_ready_reason(self) -> str | None:
+        """Why bars cannot be kept now."""
+
+
+class Vitals:
+    """Readiness and status; what every port of the daemon shows."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self.waiting = "The exchange was not reached yet."
+        """Why nothing is served yet."""
+        self._description: ExchangeDescription | None = None
+        self._pipeline: Pipeline | None = None
+        self._keeper: Keeper | None = None
+        self._start_time = time.time_ns() // 1000
+        self._version = version("candled")
+
+    def serving(self, description: ExchangeDescription, pipeline: Pipeline, keeper: Keeper) -> None:
+        """The parts are up."""
+        self._description, self._pipeline, self._keeper = description, pipeline, keeper
+
+    def not_ready_reasons(self) -> tuple[str, ...]:
+        """Sentences that say why nobody should rely on the daemon now; none when it is ready."""
+        if self.stopping:
+            return ("The daemon is stopping.",)
+        if self._pipeline is None or self._keeper is None:
+            return (self.waiting,)
+        engine = self._pipeline.engine
+        reasons = []
+        cut_off = [symbol for symbol in engine.symbols if symbol not in engine.live]
+        if cut_off:
+            reasons.append(f"No stream is connected for {', '.join(cut_off[:10])}.")
+        unwritable = self._keeper.not_ready_reason()
+        if unwritable is not None:
+            reasons.append(unwritable)
+        return tuple(reasons)
+
+    def status(self) -> DaemonStatus:
+        """The daemon at this moment."""
+        engine = self._pipeline.engine if self._pipeline else None
+        return DaemonStatus(
+            version=self._version,
+            start_time=self._start_time,
+            exchange=self._description.identity if self._description else "",
+            exchange_time=engine.time.now(trio.current_time()) if engine else 0,
+            not_ready_reasons=self.not_ready_reasons(),
+            symbols=tuple(self._symbol_status(symbol) for symbol in engine.symbols.values()) if engine else (),
+        )
+
+    def _symbol_status(self, symbol: SymbolEngine) -> SymbolStatus:
+        assert self._pipeline is not None
+        assert self._description is not None
+        instrument = self._description.instruments.get(symbol.symbol)
+        last = symbol.last_trade
+        return SymbolStatus(
+            symbol=symbol.symbol,
+            trading_status=instrument.status if instrument else "",
+            live=symbol.symbol in self._pipeline.engine.live,
+            last_trade_id=last.last_id if last else NO_TRADE,
+            last_trade_time=last.time if last else None,
+            last_price=last.price if last else None,
+            lag_ms=symbol.lag / 1000,
+            reconnects=self._pipeline.feed.reconnects(symbol.symbol),
+            trades=symbol.counts.trades,
+            duplicates=symbol.counts.duplicates,
+            gaps=symbol.continuity.gaps(),
+            gaps_filled=symbol.counts.gaps_filled,
+        )

@@ -1,0 +1,122 @@
+# The objects are those of ops/k8s, read here and changed only where a variable says so. They go to the cluster through a
+# chart that holds nothing itself: unlike kubernetes_manifest it needs no cluster while planning, so that one plan and one
+# apply make the cluster and what runs in it.
+
+locals {
+  k8s        = "${path.module}/../../../k8s"
+  base       = [for file in yamldecode(file("${local.k8s}/base/kustomization.yaml")).resources : "${local.k8s}/base/${file}"]
+  exchange   = var.embedded_exchange ? ["${local.k8s}/components/embedded-exchange/exchange.yaml"] : []
+  files      = concat(local.base, local.exchange, var.more_manifests)
+  documents  = flatten([for file in local.files : [for text in split("\n---\n", file(file)) : yamldecode(text)]])
+  namespaces = [for document in local.documents : document if document.kind == "Namespace"]
+  unchanged  = [for document in local.documents : document if !contains(["Namespace", "StatefulSet", "Deployment"], document.kind)]
+
+  image = "${var.image}${startswith(var.image_version, "sha256:") ? "@" : ":"}${var.image_version}"
+
+  # Settings, as kustomize reads them: lines of NAME=value.
+  component = {
+    for name in ["embedded-exchange", "shards"] : name => yamldecode(file("${local.k8s}/components/${name}/kustomization.yaml"))
+  }
+  sharded = length(var.shards) > 1
+  setting_lines = concat(
+    split("\n", file("${local.k8s}/base/candled.env")),
+    var.embedded_exchange ? local.component["embedded-exchange"].configMapGenerator[0].literals : [],
+    local.sharded ? local.component["shards"].configMapGenerator[0].literals : [],
+  )
+  manifest_settings = {
+    for line in local.setting_lines : regex("^([A-Z_]+)=", line)[0] => regex("^[A-Z_]+=(.*)$", line)[0]...
+    if can(regex("^[A-Z_]+=", line))
+  }
+  settings = merge(
+    { for name, values in local.manifest_settings : name => values[length(values) - 1] },
+    local.sharded ? { CANDLED_SHARDS = join(";", [for symbols in var.shards : join(",", symbols)]) } : {},
+    {
+      CANDLED_SYMBOLS                = join(",", flatten(var.shards))
+      CANDLED_REST_WEIGHT_PER_MINUTE = tostring(floor(var.rest_weight_per_minute / length(var.shards)))
+    },
+    var.settings,
+  )
+  # A changed setting makes a new name, and so rolls the pods, as kustomize does it.
+  config_name = "candled-${substr(sha256(jsonencode(local.settings)), 0, 10)}"
+  config_map = {
+    apiVersion = "v1"
+    kind       = "ConfigMap"
+    metadata   = { name = local.config_name, labels = { "app.kubernetes.io/name" = "candled" } }
+    data       = local.settings
+  }
+
+  # The variable by which a pod learns its shard is the one that the component's patch adds.
+  shard_variable = [
+    for change in yamldecode(local.component["shards"].patches[0].patch) : change.value
+    if local.sharded && endswith(change.path, "/env/-")
+  ]
+  memory = tonumber(trimsuffix(var.memory_limit, "Mi"))
+
+  stateful_sets = [
+    for set in local.documents : merge(set, {
+      spec = merge(set.spec, {
+        replicas = length(var.shards)
+        template = merge(set.spec.template, {
+          spec = merge(set.spec.template.spec, {
+            containers = [
+              for container in set.spec.template.spec.containers : merge(container, {
+                image   = local.image
+                env     = concat(container.env, local.shard_variable)
+                envFrom = [{ configMapRef = { name = local.config_name } }]
+                resources = merge(container.resources, {
+                  requests = merge(container.resources.requests, { memory = "${floor(local.memory / 2)}Mi" })
+                  limits   = merge(container.resources.limits, { memory = var.memory_limit })
+                })
+              })
+            ]
+          })
+        })
+        volumeClaimTemplates = [
+          for claim in set.spec.volumeClaimTemplates : merge(claim, {
+            spec = merge(
+              claim.spec,
+              { accessModes = [var.access_mode], resources = { requests = { storage = var.storage_size } } },
+              var.storage_class_name == null ? {} : { storageClassName = var.storage_class_name },
+            )
+          })
+        ]
+      })
+    }) if set.kind == "StatefulSet"
+  ]
+
+  deployments = [
+    for deployment in local.documents : merge(deployment, {
+      spec = merge(deployment.spec, {
+        template = merge(deployment.spec.template, {
+          spec = merge(deployment.spec.template.spec, {
+            containers = [for container in deployment.spec.template.spec.containers : merge(container, { image = local.image })]
+          })
+        })
+      })
+    }) if deployment.kind == "Deployment"
+  ]
+
+  # Services and accounts come first, then what needs them: the order in which Helm applies kinds sees to that.
+  manifests = concat(local.unchanged, [local.config_map], local.stateful_sets, local.deployments)
+}
+
+resource "kubernetes_namespace_v1" "candled" {
+  metadata {
+    name   = var.namespace
+    labels = local.namespaces[0].metadata.labels
+  }
+}
+
+resource "helm_release" "candled" {
+  name      = "candled"
+  namespace = kubernetes_namespace_v1.candled.metadata[0].name
+  chart     = "${path.module}/chart"
+  values    = [yamlencode({ manifests = local.manifests })]
+
+  # Ready means that the probes say so. What does not become ready is rolled back to the release before.
+  wait            = true
+  atomic          = true
+  cleanup_on_fail = true
+  timeout         = var.timeout_seconds
+  max_history     = 10
+}

@@ -1,0 +1,66 @@
+"""How the Trio part of a command ends: users' errors, Ctrl-C, programming errors; in this process and others."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+import trio
+
+from candled.cli.trio_runner import run_trio
+from candled.errors import SettingsError, UserError
+
+
+async def in_two_tasks(*errors: Exception) -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    async with trio.open_nursery() as nursery:
+        for error in errors:
+            nursery.start_soon(fail, error)
+
+
+def test_an_error_for_the_user_comes_out_of_its_groups() -> None:
+    with pytest.raises(UserError, match=r"^The port is in use\.$"):
+        run_trio(in_two_tasks, UserError("The port is in use."))
+
+
+def test_several_are_told_together_each_once() -> None:
+    with pytest.raises(UserError) as caught:
+        run_trio(in_two_tasks, UserError("A."), UserError("A."), SettingsError("B."))
+    assert sorted(str(caught.value).split()) == ["A.", "B."]
+    assert caught.value.exit_status == 2
+
+
+def test_a_programming_error_keeps_its_group_and_traceback() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        run_trio(in_two_tasks, UserError("A."), ZeroDivisionError())
+    assert caught.group_contains(ZeroDivisionError)
+
+
+SLEEPER = """
+import click, trio
+from candled.cli.trio_runner import run_trio
+async def main():
+    print("up", flush=True)
+    await trio.sleep_forever()
+run_trio(main)
+"""
+
+
+def test_ctrl_c_ends_a_client_with_130_and_without_a_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    assert (process.returncode, errors) == (130, "")
+
+
+def test_a_reader_that_leaves_early_ends_a_command_quietly() -> None:
+    command = f"{sys.executable} -m candled.cli.main config | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.startswith("symbols = ")
+    assert done.stderr == ""

@@ -1,0 +1,50 @@
+import pytest
+
+from candled.domain.shards import parse_shards
+
+
+def test_each_symbol_has_the_shard_that_names_it() -> None:
+    shards = parse_shards("BTCUSDT,ETHUSDT;PEPEUSDT")
+
+    assert len(shards) == 2
+    assert shards.symbols(0) == ("BTCUSDT", "ETHUSDT")
+    assert shards.symbols(1) == ("PEPEUSDT",)
+    assert [shards.shard_of(symbol) for symbol in ("BTCUSDT", "ETHUSDT", "PEPEUSDT")] == [0, 0, 1]
+
+
+def test_spaces_and_a_trailing_comma_do_not_matter() -> None:
+    assert parse_shards(" BTCUSDT , ETHUSDT, ; PEPEUSDT ") == parse_shards("BTCUSDT,ETHUSDT;PEPEUSDT")
+
+
+def test_a_symbol_that_no_shard_names_has_none() -> None:
+    shards = parse_shards("BTCUSDT")
+
+    assert shards.shard_of("DOGEUSDT") is None
+    assert shards.hint("DOGEUSDT", "candled-{shard}:50051") == ""
+
+
+def test_a_hint_says_which_shard_has_the_symbol_and_where_it_is() -> None:
+    shards = parse_shards("BTCUSDT;PEPEUSDT")
+
+    assert shards.hint("PEPEUSDT", "candled-{shard}:50051") == "shard 1 serves it: connect to candled-1:50051"
+    assert shards.hint("PEPEUSDT") == "shard 1 serves it"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("BTCUSDT;BTCUSDT", "BTCUSDT is in shards 0 and 1"),
+        ("BTCUSDT,ETHUSDT,BTCUSDT", "BTCUSDT is in shard 0 twice"),
+        ("BTCUSDT;;ETHUSDT", "shard 1 .* has no symbols"),
+        ("", "shard 0 .* has no symbols"),
+    ],
+)
+def test_a_map_that_is_not_a_partition_is_refused_with_the_place(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        parse_shards(text)
+
+
+@pytest.mark.parametrize("shard", [-1, 2])
+def test_a_daemon_beyond_the_map_is_told_how_many_shards_there_are(shard: int) -> None:
+    with pytest.raises(ValueError, match="shards 0 to 1"):
+        parse_shards("BTCUSDT;ETHUSDT").symbols(shard)

@@ -1,0 +1,293 @@
+"""When bars close, what they then say, and what may change afterwards."""
+
+from msgspec.structs import replace
+
+from candled.domain.bar import NO_TRADE, Bar
+from candled.domain.event import BarEvent, BarEventKind
+from candled.domain.feed_event import (
+    BarsFetched,
+    MinutesSettled,
+    RangeUnfillable,
+    ServerTime,
+    StartFound,
+    TradeExists,
+    TradesArrived,
+    TradesRepaired,
+)
+from candled.domain.interval import MINUTE
+from candled.domain.trade import Trade
+from candled.engine.engine import CLOSE_GRACE, Engine
+
+START = 1_700_006_400_000_000
+SECOND = 1_000_000
+
+
+def trade(
+    id_: int, second: float, *, price: int = 100, last_id: int | None = None, quantity: int = 10**8
+) -> Trade:
+    return Trade("X", id_, last_id or id_, price, quantity, START + round(second * SECOND), False)
+
+
+def arrive(engine: Engine, *trades: Trade, local: float = 0.0) -> list[BarEvent]:
+    return engine.handle(TradesArrived(list(trades), max(t.time for t in trades), local), local)
+
+
+def repaired(engine: Engine, *trades: Trade) -> list[BarEvent]:
+    return engine.handle(TradesRepaired("X", list(trades)), 0.0)
+
+
+def clock(engine: Engine, second: float, local: float = 0.0) -> list[BarEvent]:
+    engine.handle(ServerTime(START + round(second * SECOND), local), local)
+    return engine.advance(local)
+
+
+def settle(engine: Engine, klines: dict[int, Bar | None]) -> list[BarEvent]:
+    return engine.handle(MinutesSettled("X", {START + n * MINUTE: bar for n, bar in klines.items()}), 0.0)
+
+
+def kline(number: int, count: int = 0, price: int = 100) -> Bar:
+    at = START + number * MINUTE
+    v = count * 10**8
+    return Bar(
+        "X", "1m", at, at + MINUTE, price, price, price, price, v, v, count, v, v, *(NO_TRADE,) * 3, True
+    )  # fmt: skip
+
+
+def told(events: list[BarEvent]) -> list[tuple[str, int, bool, int]]:
+    """Kind, minute, complete, revision of what was told of closed bars."""
+    return [
+        (event.kind.name, (event.bar.open_time - START) // MINUTE, event.bar.complete, event.bar.revision)
+        for event in events
+        if event.kind is not BarEventKind.UPDATE
+    ]
+
+
+def begun() -> Engine:
+    """An engine whose first minute is proven from its beginning: trade 9 lies before it."""
+    engine = Engine(["X"])
+    arrive(engine, trade(10, 1))
+    engine.handle(StartFound("X", 9), 0.0)
+    repaired(engine, trade(9, -1))
+    return engine
+
+
+def test_a_bar_closes_with_the_first_trade_past_its_end_and_is_complete() -> None:
+    engine = begun()
+    assert told(arrive(engine, trade(11, 59.999999))) == []
+    assert told(arrive(engine, trade(12, 60))) == [("CLOSE", 0, True, 0)]
+
+
+def test_a_trade_exactly_on_the_boundary_opens_the_new_bar() -> None:
+    engine = begun()
+    events = arrive(engine, trade(11, 60, price=7))
+    assert [event.kind.name for event in events] == ["CLOSE", "UPDATE"]
+    assert (events[0].bar.last_trade_id, events[1].bar.first_trade_id, events[1].bar.open) == (10, 11, 7)
+
+
+def test_a_bar_closes_by_exchange_time_after_the_grace_but_is_not_yet_proven() -> None:
+    engine = begun()
+    assert told(clock(engine, 60 + CLOSE_GRACE / SECOND - 0.001)) == []
+    assert told(clock(engine, 60 + CLOSE_GRACE / SECOND)) == [("CLOSE", 0, False, 0)]
+
+
+def test_the_next_trade_proves_a_bar_that_the_clock_closed() -> None:
+    engine = begun()
+    clock(engine, 61)
+    assert told(arrive(engine, trade(11, 65))) == [("REVISION", 0, True, 1)]
+
+
+def test_time_passes_by_the_local_clock_at_the_exchanges_rate() -> None:
+    engine = begun()
+    engine.handle(ServerTime(START, 0.0), 0.0)
+    engine.handle(ServerTime(START + 20 * SECOND, 2.0), 2.0)  # ten times as fast
+    assert engine.time.rate == 10
+    assert abs(engine.seconds_to_next_close(2.0) - 4.1) < 0.01
+    assert told(engine.advance(6.05)) == []
+    assert told(engine.advance(6.2)) == [("CLOSE", 0, False, 0)]
+
+
+def test_a_late_trade_makes_a_revision() -> None:
+    engine = begun()
+    arrive(engine, trade(12, 61))  # 11 is missing
+    events = arrive(engine, trade(11, 30, price=500))
+    assert told(events) == [("REVISION", 0, True, 1)]
+    assert events[-1].bar.high == 500
+
+
+def test_a_bar_beside_a_gap_closes_incomplete_and_is_revised_once_when_it_is_filled() -> None:
+    engine = begun()
+    assert told(arrive(engine, trade(20, 65))) == [("CLOSE", 0, False, 0)]
+    assert engine.symbols["X"].continuity.missing == [(11, 19)]
+    assert told(repaired(engine, *(trade(i, 30) for i in range(11, 15)))) == []
+    assert told(repaired(engine, *(trade(i, 61) for i in range(15, 20)))) == [("REVISION", 0, True, 1)]
+
+
+def test_a_minute_inside_a_gap_is_withheld_until_the_gap_is_filled() -> None:
+    engine = begun()
+    assert told(arrive(engine, trade(20, 130))) == [("CLOSE", 0, False, 0)]
+    assert told(arrive(engine, trade(21, 185))) == [("CLOSE", 2, False, 0)]
+    assert engine.symbols["X"].unsettled() == []
+    filled = repaired(engine, *(trade(i, 70) for i in range(11, 20)))
+    assert told(filled) == [("REVISION", 0, True, 1), ("REVISION", 1, True, 1), ("REVISION", 2, True, 1)]
+
+
+def test_an_empty_minute_waits_for_the_exchanges_kline_and_repeats_the_close() -> None:
+    engine = begun()
+    arrive(engine, trade(11, 65, price=300))
+    assert told(clock(engine, 185)) == [("CLOSE", 1, False, 0)]
+    assert engine.symbols["X"].unsettled() == [(START + 2 * MINUTE, START + 2 * MINUTE)]
+    events = settle(engine, {2: kline(2)})
+    assert told(events) == [("CLOSE", 2, False, 0)]
+    bar = events[-1].bar
+    assert (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trade_count) == (300, 300, 300, 300, 0, 0)
+    assert (bar.first_trade_id, bar.last_trade_id, bar.previous_trade_id) == (NO_TRADE, NO_TRADE, 11)
+    assert told(arrive(engine, trade(12, 190))) == [("REVISION", 1, True, 1), ("REVISION", 2, True, 1)]
+
+
+def test_no_bar_is_invented_while_the_exchange_is_down() -> None:
+    engine = begun()
+    clock(engine, 50 * 60)
+    assert told(settle(engine, dict.fromkeys(range(1, 50)))) == []
+    assert told(arrive(engine, trade(11, 50 * 60 + 1))) == [("REVISION", 0, True, 1)]
+    assert engine.symbols["X"].unsettled() == []
+
+
+def test_a_kline_with_trades_that_were_not_seen_opens_a_gap() -> None:
+    engine = begun()
+    clock(engine, 125)
+    assert told(settle(engine, {1: kline(1, count=3)})) == []
+    assert engine.symbols["X"].continuity.missing == [(11, 13)]
+
+
+def test_a_trade_known_only_from_rest_opens_a_gap() -> None:
+    engine = begun()
+    engine.handle(TradeExists("X", 15), 0.0)
+    assert engine.symbols["X"].continuity.missing == [(11, 15)]
+
+
+def test_an_unfillable_gap_leaves_its_bars_incomplete_and_is_listed_with_the_reason() -> None:
+    engine = begun()
+    arrive(engine, trade(20, 65))
+    repaired(engine, *(trade(i, 30) for i in range(11, 15)))
+    events = engine.handle(RangeUnfillable("X", 15, 19, "not to be had"), 0.0)
+    assert told(events) == [("REVISION", 0, False, 1)]  # it gained trades 11 to 14
+    gap = engine.symbols["X"].continuity.gaps()[0]
+    assert (gap.first_id, gap.last_id, gap.state.value, gap.reason) == (15, 19, "unfillable", "not to be had")
+    assert told(arrive(engine, trade(21, 121))) == [("CLOSE", 1, False, 0)]
+    assert told(arrive(engine, trade(22, 181))) == [("CLOSE", 2, True, 0)]
+
+
+def test_a_minute_whose_trades_are_unfillable_is_taken_from_its_kline() -> None:
+    engine = begun()
+    arrive(engine, trade(13, 130), trade(14, 185))
+    engine.handle(RangeUnfillable("X", 11, 12, "gone"), 0.0)
+    events = settle(engine, {1: kline(1, count=2)})
+    assert told(events) == [("REVISION", 1, True, 1)]  # the count meets the known ids at both ends
+    assert (events[-1].bar.first_trade_id, events[-1].bar.last_trade_id) == (11, 12)
+    events = settle(engine, {1: kline(1, count=2)})
+    assert told(events) == []
+
+
+def test_bars_from_klines_fill_a_long_absence_in_order() -> None:
+    engine = begun()
+    arrive(engine, trade(1000, 600.5))
+    fetched = [kline(n, count=110) for n in range(1, 10)]
+    bars = []
+    next_id = 11
+    for bar in fetched[:-1]:
+        ids = {"first_trade_id": next_id, "last_trade_id": next_id + 109, "previous_trade_id": next_id - 1}
+        bars.append(replace(bar, **ids, complete=True))
+        next_id += 110
+    events = engine.handle(BarsFetched("X", bars), 0.0)
+    assert told(events) == [
+        *(("CLOSE", n, True, 0) for n in range(1, 9)),
+        ("REVISION", 0, True, 1),
+    ]
+    assert engine.symbols["X"].continuity.missing == [(next_id, 999)]
+
+
+def test_the_first_bar_of_all_is_incomplete_until_the_trade_before_it_is_known() -> None:
+    engine = Engine(["X"])
+    arrive(engine, trade(10, 30))
+    assert engine.symbols["X"].wanted_start == START
+    assert told(arrive(engine, trade(11, 61))) == [("CLOSE", 0, False, 0)]
+    engine.handle(StartFound("X", 7), 0.0)
+    assert engine.symbols["X"].continuity.missing == [(7, 9)]
+    assert told(repaired(engine, trade(7, -5), trade(8, 1, price=3), trade(9, 2))) == [("REVISION", 0, True, 1)]
+
+
+def test_a_placeholder_takes_an_id_but_is_no_trade() -> None:
+    engine = begun()
+    events = arrive(engine, trade(11, 30, quantity=0), trade(12, 31))
+    assert [event.bar.trade_count for event in events] == [2]
+    assert told(arrive(engine, trade(13, 61))) == [("CLOSE", 0, True, 0)]
+
+
+def test_each_trade_gives_one_update_and_a_duplicate_gives_none() -> None:
+    engine = begun()
+    assert len(arrive(engine, trade(11, 30), trade(12, 31))) == 2
+    assert arrive(engine, trade(12, 31)) == []
+    assert engine.symbols["X"].counts.duplicates == 1
+
+
+def test_going_on_from_a_stored_bar_fetches_what_came_after_it() -> None:
+    first = begun()
+    stored = arrive(first, trade(11, 60))[0].bar
+    engine = Engine(["X"])
+    engine.symbols["X"].restore([stored])
+    assert told(arrive(engine, trade(15, 190))) == []
+    assert engine.symbols["X"].continuity.missing == [(11, 14)]
+    events = repaired(engine, trade(11, 60), trade(12, 70), trade(13, 125), trade(14, 180))
+    assert told(events) == [("CLOSE", 1, True, 0), ("CLOSE", 2, True, 0)]
+
+
+def test_a_stored_incomplete_bar_is_rebuilt_whole_and_revised() -> None:
+    first = begun()
+    stored = arrive(first, trade(20, 65))[0].bar
+    assert not stored.complete
+    engine = Engine(["X"])
+    engine.symbols["X"].restore([stored])
+    arrive(engine, trade(20, 65))
+    assert engine.symbols["X"].continuity.missing == [(10, 19)]
+    events = repaired(engine, *(trade(i, 30) for i in range(10, 20)))
+    assert told(events) == [("REVISION", 0, True, 1)]
+    assert events[-1].bar.trade_count == 10
+
+
+def test_a_stored_bar_is_never_replaced_by_a_poorer_one() -> None:
+    first = begun()
+    arrive(first, trade(11, 5), trade(12, 6))
+    stored = clock(first, 61)[0].bar
+    assert stored.trade_count == 3
+    engine = Engine(["X"])
+    engine.symbols["X"].restore([stored])
+    arrive(engine, trade(13, 65))
+    repaired(engine, trade(10, 1))
+    assert told(engine.handle(RangeUnfillable("X", 11, 12, "gone"), 0.0)) == []
+
+
+def test_a_trade_of_a_minute_that_left_memory_brings_it_back_from_the_history() -> None:
+    engine = begun()
+    closed = []
+    for minute in range(1, 30):
+        closed += arrive(engine, trade(10 + minute, minute * 60 + 1))
+    old = next(event.bar for event in closed if event.bar.closed and event.bar.open_time == START + 2 * MINUTE)
+    # Ids that go back in time: the documents do not promise that they never do.
+    assert told(arrive(engine, trade(40, 2 * 60 + 30))) == []
+    symbol = engine.symbols["X"]
+    assert symbol.to_reopen == [START + 2 * MINUTE]
+    symbol.reopen(START + 2 * MINUTE, old)
+    assert symbol.continuity.missing == [(12, 12), (40, 40)]
+    events = repaired(engine, trade(12, 2 * 60 + 1), trade(40, 2 * 60 + 30))
+    revised = [event.bar for event in events if event.bar.open_time == START + 2 * MINUTE]
+    assert [(bar.trade_count, bar.revision) for bar in revised] == [(2, 1)]
+
+
+def test_positions_rise_with_everything_that_is_to_be_stored() -> None:
+    engine = Engine(["X"], first_position=1 << 32)
+    events = []
+    for minute in range(5):
+        events += arrive(engine, trade(10 + minute, minute * 60 + 1))
+    positions = [event.position for event in events if event.bar.closed]
+    assert positions == list(range(1 << 32, (1 << 32) + len(positions)))
+    assert all(event.position == 0 for event in events if not event.bar.closed)

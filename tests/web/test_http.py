@@ -1,0 +1,97 @@
+"""The HTTP port over real sockets: health, readiness with reasons, metrics, and a port in use."""
+
+import socket
+
+import httpx
+import pytest
+import trio
+
+from candled.domain.status import DaemonStatus, Gap, GapState, SymbolStatus
+from candled.errors import UserError
+from candled.metrics import STATUS_METRICS, TableCollector
+from candled.stream.web.server import serve_http
+
+
+async def get(nursery, path, *, reasons=(), collectors=(), headers=None):
+    with trio.fail_after(10):
+        address = await nursery.start(
+            lambda task_status: serve_http(
+                "127.0.0.1:0", not_ready_reasons=lambda: reasons, collectors=collectors, task_status=task_status
+            )
+        )
+    async with httpx.AsyncClient(timeout=10) as client:
+        answer = await client.get(f"http://{address}{path}", headers=headers)
+    nursery.cancel_scope.cancel()
+    return answer
+
+
+async def test_healthz_says_alive(nursery) -> None:
+    answer = await get(nursery, "/healthz")
+    assert (answer.status_code, answer.text) == (200, "alive\n")
+
+
+async def test_readyz_says_ready(nursery) -> None:
+    answer = await get(nursery, "/readyz")
+    assert (answer.status_code, answer.text) == (200, "ready\n")
+
+
+async def test_readyz_says_why_not_a_line_each(nursery) -> None:
+    answer = await get(nursery, "/readyz", reasons=("BTCUSDT is not live.", "The disk is full."))
+    assert (answer.status_code, answer.text) == (503, "BTCUSDT is not live.\nThe disk is full.\n")
+
+
+STATUS = DaemonStatus(
+    version="1.2.3",
+    start_time=1_000_000,
+    exchange="test",
+    exchange_time=2_500_000,
+    symbols=(
+        SymbolStatus(
+            symbol="BTCUSDT",
+            trading_status="TRADING",
+            live=True,
+            trades=12,
+            lag_ms=250,
+            gaps=(Gap(5, 9, GapState.OPEN, ""), Gap(20, 20, GapState.UNFILLABLE, "")),
+        ),
+    ),
+)
+
+
+async def test_metrics_are_read_when_they_are_asked_for(nursery) -> None:
+    answer = await get(nursery, "/metrics", collectors=[TableCollector(STATUS_METRICS, lambda: STATUS)])
+    lines = answer.text.splitlines()
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert 'candled_build_info{version="1.2.3"} 1.0' in lines
+    assert 'candled_trades_total{symbol="BTCUSDT"} 12.0' in lines
+    assert 'candled_feed_lag_seconds{symbol="BTCUSDT"} 0.25' in lines
+    assert 'candled_gaps_open{symbol="BTCUSDT"} 1.0' in lines
+    assert 'candled_trades_missing{symbol="BTCUSDT"} 6.0' in lines
+    assert "candled_exchange_time_seconds 2.5" in lines
+
+
+async def test_metrics_come_in_the_openmetrics_form_where_that_is_asked_for(nursery) -> None:
+    answer = await get(
+        nursery,
+        "/metrics",
+        collectors=[TableCollector(STATUS_METRICS, lambda: STATUS)],
+        headers={"Accept": "application/openmetrics-text; version=1.0.0"},
+    )
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+
+
+async def test_a_port_in_use_is_one_sentence() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"http_address {address} is in use by another program"):
+            with trio.fail_after(10):
+                await serve_http(address, not_ready_reasons=tuple)
+
+
+async def test_an_address_of_another_machine_is_one_sentence() -> None:
+    with pytest.raises(UserError, match=r"http_address 192\.0\.2\.1:80 cannot be used"):
+        with trio.fail_after(10):
+            await serve_http("192.0.2.1:80", not_ready_reasons=tuple)
