@@ -16,6 +16,7 @@ from grpclib.reflection.service import ServerReflection
 
 from candled.domain.bar import Bar
 from candled.domain.status import DaemonStatus
+from candled.errors import UserError
 from candled.stream.grpc.bridge import call_trio, open_asyncio, run_asyncio
 from candled.stream.grpc.connections import CandleServer
 from candled.stream.grpc.delivery import Delivery, PlainDelivery
@@ -27,7 +28,7 @@ from candled.stream.hub import Hub
 _HEALTH_PERIOD = 0.25
 
 
-class AddressError(Exception):
+class AddressError(UserError):
     """The address cannot be listened on: a sentence that says what to change."""
 
 
