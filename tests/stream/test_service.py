@@ -22,9 +22,14 @@ async def world() -> World:
     return World(clock=trio.current_time)
 
 
+@pytest.fixture(params=[False, True], ids=["fast", "plain"])
+def plain(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
 @pytest.fixture
-async def server(world: World) -> AsyncIterator[GrpcServer]:
-    async with open_service(world) as server:
+async def server(world: World, plain: bool) -> AsyncIterator[GrpcServer]:
+    async with open_service(world, plain=plain) as server:
         yield server
 
 

@@ -6,9 +6,10 @@ import ssl as tls
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import attrs
+import structlog
 import trio
 from grpclib.health.check import ServiceStatus
 from grpclib.health.service import OVERALL, Health
@@ -20,12 +21,14 @@ from candled.errors import UserError
 from candled.stream.grpc.bridge import call_trio, open_asyncio, run_asyncio
 from candled.stream.grpc.connections import CandleServer
 from candled.stream.grpc.delivery import Delivery, PlainDelivery
+from candled.stream.grpc.fast_path import FastDelivery, check_private_attributes
 from candled.stream.grpc.limits import Limits
 from candled.stream.grpc.service import CandleService
 from candled.stream.history import StoredBars
 from candled.stream.hub import Hub
 
-_HEALTH_PERIOD = 0.25
+_HEALTH_PERIOD: Final = 0.25
+_log = structlog.get_logger(__name__)
 
 
 class AddressError(UserError):
@@ -53,6 +56,7 @@ async def open_grpc_server(
     stored: StoredBars,
     status: Callable[[], DaemonStatus],
     limits: Limits | None = None,
+    plain: bool = False,
     ssl: tls.SSLContext | None = None,
 ) -> AsyncIterator[GrpcServer]:
     """Serve the API while inside; yields once it accepts calls.
@@ -66,6 +70,7 @@ async def open_grpc_server(
         stored: the history.
         status: the daemon at any moment; health follows its readiness.
         limits: what clients may ask for.
+        plain: use grpclib's public interface only, at a fraction of the speed.
         ssl: TLS context; None serves in clear.
 
     Raises:
@@ -75,7 +80,7 @@ async def open_grpc_server(
     stop = trio.Event()
     sock = _listen(address)
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(_serve, sock, hub, stored, status, limits, ssl, stop)
+        server = await nursery.start(_serve, sock, hub, stored, status, limits, plain, ssl, stop)
         try:
             yield server
         finally:
@@ -88,6 +93,7 @@ async def _serve(
     stored: StoredBars,
     status: Callable[[], DaemonStatus],
     limits: Limits,
+    plain: bool,
     ssl: tls.SSLContext | None,
     stop: trio.Event,
     *,
@@ -97,7 +103,7 @@ async def _serve(
     with sock, trio.CancelScope(shield=True):
         async with open_asyncio():
             ready = ServiceStatus()
-            delivery: Delivery = PlainDelivery(lambda: time.time_ns() // 1000)
+            delivery = await run_asyncio(_make_delivery, plain)
             service = CandleService(
                 hub=hub,
                 stored=_Bridged(stored),
@@ -120,6 +126,17 @@ async def _serve(
                 nursery.cancel_scope.cancel()
             ready.set(False)
             await _drain(server, hub, limits)
+
+
+async def _make_delivery(plain: bool) -> Delivery:
+    obstacle = None if plain else check_private_attributes()
+    if obstacle is not None:
+        _log.warning("the stream's fast path is off", reason=obstacle)
+    return PlainDelivery(_now) if plain or obstacle is not None else FastDelivery(_now)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
 
 
 async def _make_server(handlers: Sequence[Any], limits: Limits) -> CandleServer:
