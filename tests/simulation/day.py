@@ -18,7 +18,6 @@ import trio
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
 from candled.domain.interval import DAY, MINUTE
-from candled.domain.status import GapState
 from candled.exchange.clock import ExchangeClock
 from candled.exchange.core import Exchange, Limits
 from candled.exchange.memory import MemoryExchange, open_memory_exchange
@@ -154,11 +153,7 @@ async def simulate(scenario: Scenario) -> Outcome:
                     symbol = engine.symbols[name]
                     lacks = symbol.continuity.missing, symbol.unsettled(), symbol.wanted_start
                     outcome.wrong.append(f"{name} still lacks {lacks}")
-            unfillable = {
-                name: [gap for gap in symbol.continuity.gaps() if gap.state is GapState.UNFILLABLE]
-                for name, symbol in engine.symbols.items()
-            }
-    judge(exchange, store, outcome, {name for name, gaps in unfillable.items() if gaps})
+    judge(exchange, store, outcome)
     return outcome
 
 
@@ -272,7 +267,7 @@ class Mishaps:
                 self._exchange.command(f"{command[:-1].partition('=')[0]}=off")
 
 
-def judge(exchange: Exchange, store: MemoryStore, outcome: Outcome, with_unfillable: set[str]) -> None:
+def judge(exchange: Exchange, store: MemoryStore, outcome: Outcome) -> None:
     """Hold every stored bar against the ledger."""
     for symbol in SYMBOLS:
         stored = {at: bar for at, (_, bar) in sorted(store.minutes.get(symbol, {}).items())}
@@ -288,7 +283,7 @@ def judge(exchange: Exchange, store: MemoryStore, outcome: Outcome, with_unfilla
                 outcome.wrong.append(f"{symbol} {open_time}: stored {bar}, ledger {kline}")
                 continue
             outcome.trades += bar.trade_count
-            if not bar.complete and (symbol in with_unfillable or bar.known_trade_id >= newest_id):
+            if not bar.complete and (_is_hidden(exchange, bar) or bar.known_trade_id >= newest_id):
                 continue  # it says so itself: the exchange lacks ids, or no later trade has come yet
             told = tuple(Decimal(value).scaleb(-8) for value in _numbers(bar))
             true = tuple(getattr(kline, name) for name in _KLINE_NINE)
@@ -299,3 +294,12 @@ def judge(exchange: Exchange, store: MemoryStore, outcome: Outcome, with_unfilla
                 )
             elif not bar.complete:
                 outcome.wrong.append(f"{symbol} {open_time}: equal, but never proven: {bar}")
+
+
+def _is_hidden(exchange: Exchange, bar: Bar) -> bool:
+    """Whether the exchange's REST side really lacks an id that the bar's proof needs."""
+    kline = exchange.ledger.kline(bar.symbol, bar.open_time, bar.close_time, bar.close_time + DAY)
+    assert kline is not None
+    first = kline.first_id if kline.count else bar.previous_trade_id
+    last = kline.last_id if kline.count else bar.previous_trade_id
+    return any(exchange.faults.hides(bar.symbol, id_, id_) for id_ in range(first - 1, last + 2))
