@@ -28,7 +28,7 @@ async def _serve(settings: ExchangeSettings) -> None:
     # Asked for by name, because the first process of a container gets no signal that it did not ask for.
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
-            address = await nursery.start(parts.exchange(), settings)
-            end_line(f"exchange: streams at ws://{address}, REST at http://{address}; Ctrl-C ends it")
+            bound = await nursery.start(parts.serve_exchange, settings)
+            end_line(f"exchange: streams at {bound.stream_url}, REST at {bound.rest_url}; Ctrl-C ends it")
             await anext(signals)
             nursery.cancel_scope.cancel()

@@ -169,7 +169,9 @@ def test_a_running_daemon_answers_every_probe(image: str, net: str, exchange: st
         with grpc.insecure_channel(published(daemon, 50051)) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             request = health_pb2.HealthCheckRequest(service="candled.v1.CandleService")
-            assert health.Check(request, timeout=10).status == health_pb2.HealthCheckResponse.SERVING
+            # The service's health is looked up once a second, so it may come a moment after readiness.
+            serving = health_pb2.HealthCheckResponse.SERVING
+            eventually(lambda: health.Check(request, timeout=10).status == serving, 10)
         assert "candled_build_info" in (get(f"{http}/metrics") or "")
         podman("healthcheck", "run", daemon)
 
@@ -202,7 +204,8 @@ def test_the_exchange_ends_when_it_is_told_to(image: str, net: str) -> None:
 
 def test_a_command_that_has_not_begun_its_work_ends_too(image: str) -> None:
     # The system drops what its first process has not asked for, and imports take a while before work begins.
-    script = "import time; from candled.cli.main import main; main.callback(); print('waiting', flush=True); time.sleep(60)"
+    script = "import time; from candled.cli.main import main; main.callback(); "
+    script += "print('waiting', flush=True); time.sleep(60)"
     with container("hasty", *CONFINED, "--entrypoint", "python3", image, "-c", script) as hasty:
         eventually(lambda: "waiting" in logs(hasty))
         podman("stop", "--time", "20", hasty)
