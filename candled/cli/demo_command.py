@@ -54,10 +54,10 @@ def command(config: str | None, seed: str | None, speed: str | None, **options: 
 
 async def _run(settings: DaemonSettings, exchange: ExchangeSettings) -> None:
     async with trio.open_nursery() as outer:  # the market outlives the daemon, as a real one does
-        market = await outer.start(parts.exchange(), exchange)
-        settings = attrs.evolve(settings, stream_urls=(f"ws://{market}",), rest_urls=(f"http://{market}",))
+        market = await outer.start(parts.serve_exchange, exchange)
+        settings = attrs.evolve(settings, stream_urls=(market.stream_url,), rest_urls=(market.rest_url,))
         async with trio.open_nursery() as inner:
-            addresses = await inner.start(parts.daemon(), settings)
+            addresses = await inner.start(parts.run_daemon, settings)
             click.echo(_next_steps(settings, addresses))
             sys.stdout.flush()
         outer.cancel_scope.cancel()

@@ -25,5 +25,5 @@ def command(config: str | None, **options: Any) -> None:
 
 async def _serve(settings: ExchangeSettings) -> None:
     async with trio.open_nursery() as nursery:
-        address = await nursery.start(parts.exchange(), settings)
-        end_line(f"exchange: streams at ws://{address}, REST at http://{address}; Ctrl-C ends it")
+        bound = await nursery.start(parts.serve_exchange, settings)
+        end_line(f"exchange: streams at {bound.stream_url}, REST at {bound.rest_url}; Ctrl-C ends it")

@@ -24,6 +24,9 @@ from candled.stream.subscription import EndCause, Ended, Selection, Subscription
 from candled.stream.tokens import LivePoint, ReplayPoint, page_token, parse_page_token, parse_token
 
 _STREAM_BARS: Final = "/candled.v1.CandleService/StreamBars"
+RESUME_METADATA: Final = "candled-resume-token"
+"""Initial metadata of a stream that begins now: the token that resumes from its very beginning."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BATCH: Final = 64
 _END_OF_TIME: Final = 1 << 62
@@ -101,7 +104,9 @@ class CandleService(v1.CandleServiceBase):
         selection = self._selection(request)
         begin = _begin(request)
         wakeup = Wakeup()
-        await stream.send_initial_metadata()
+        # Where the stream begins, for a client that has to resume before it was told a closed bar.
+        beginning = LivePoint.after(self._hub.position).token() if begin is None else ""
+        await stream.send_initial_metadata(metadata={RESUME_METADATA: beginning} if beginning else None)
         client = self._delivery.open_stream(stream, wakeup)
         try:
             subscription = self._hub.subscribe(selection, client)

@@ -14,23 +14,22 @@ locals {
   image = "${var.image}${startswith(var.image_version, "sha256:") ? "@" : ":"}${var.image_version}"
 
   # Settings, as kustomize reads them: lines of NAME=value.
-  base_settings = {
-    for line in split("\n", file("${local.k8s}/base/candled.env")) :
-    regex("^([A-Z_]+)=", line)[0] => regex("^[A-Z_]+=(.*)$", line)[0] if can(regex("^[A-Z_]+=", line))
+  component = {
+    for name in ["embedded-exchange", "shards"] : name => yamldecode(file("${local.k8s}/components/${name}/kustomization.yaml"))
   }
-  exchange_settings = var.embedded_exchange ? {
-    CANDLED_STREAM_URLS = "ws://exchange:9443"
-    CANDLED_REST_URLS   = "http://exchange:9443"
-  } : {}
   sharded = length(var.shards) > 1
-  shard_settings = local.sharded ? {
-    CANDLED_SHARDS        = join(";", [for symbols in var.shards : join(",", symbols)])
-    CANDLED_SHARD_ADDRESS = "candled-{shard}.candled-shards:50051"
-  } : {}
+  setting_lines = concat(
+    split("\n", file("${local.k8s}/base/candled.env")),
+    var.embedded_exchange ? local.component["embedded-exchange"].configMapGenerator[0].literals : [],
+    local.sharded ? local.component["shards"].configMapGenerator[0].literals : [],
+  )
+  manifest_settings = {
+    for line in local.setting_lines : regex("^([A-Z_]+)=", line)[0] => regex("^[A-Z_]+=(.*)$", line)[0]...
+    if can(regex("^[A-Z_]+=", line))
+  }
   settings = merge(
-    local.base_settings,
-    local.exchange_settings,
-    local.shard_settings,
+    { for name, values in local.manifest_settings : name => values[length(values) - 1] },
+    local.sharded ? { CANDLED_SHARDS = join(";", [for symbols in var.shards : join(",", symbols)]) } : {},
     {
       CANDLED_SYMBOLS                = join(",", flatten(var.shards))
       CANDLED_REST_WEIGHT_PER_MINUTE = tostring(floor(var.rest_weight_per_minute / length(var.shards)))
@@ -46,10 +45,11 @@ locals {
     data       = local.settings
   }
 
-  shard_variable = local.sharded ? [{
-    name      = "CANDLED_SHARD"
-    valueFrom = { fieldRef = { fieldPath = "metadata.labels['apps.kubernetes.io/pod-index']" } }
-  }] : []
+  # The variable by which a pod learns its shard is the one that the component's patch adds.
+  shard_variable = [
+    for change in yamldecode(local.component["shards"].patches[0].patch) : change.value
+    if local.sharded && endswith(change.path, "/env/-")
+  ]
   memory = tonumber(trimsuffix(var.memory_limit, "Mi"))
 
   stateful_sets = [

@@ -1,0 +1,176 @@
+"""Bars as columns, and back: the one place where scaled integers meet exact decimal columns.
+
+A stored row is one revision of one closed 1-minute bar. Its columns are named as the bar's fields are; trade ids
+are NULL in a bar without trades. ``position`` is the place of that revision in the journal's order.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import pyarrow as pa
+
+from candled.domain.bar import NO_TRADE, Bar
+from candled.domain.event import BarEvent
+from candled.domain.numbers import DECIMALS, format_units
+
+PRICE: Final = pa.decimal128(18, DECIMALS)
+VOLUME: Final = pa.decimal128(28, DECIMALS)
+QUOTE_VOLUME: Final = pa.decimal128(38, DECIMALS)
+_TIME: Final = pa.timestamp("us", tz="UTC")
+
+SEGMENT_SCHEMA: Final = pa.schema(
+    [
+        pa.field("open_time", _TIME, nullable=False),
+        pa.field("close_time", _TIME, nullable=False),
+        pa.field("open", PRICE, nullable=False),
+        pa.field("high", PRICE, nullable=False),
+        pa.field("low", PRICE, nullable=False),
+        pa.field("close", PRICE, nullable=False),
+        pa.field("volume", VOLUME, nullable=False),
+        pa.field("quote_volume", QUOTE_VOLUME, nullable=False),
+        pa.field("trade_count", pa.int64(), nullable=False),
+        pa.field("taker_buy_volume", VOLUME, nullable=False),
+        pa.field("taker_buy_quote_volume", QUOTE_VOLUME, nullable=False),
+        pa.field("first_trade_id", pa.int64()),
+        pa.field("last_trade_id", pa.int64()),
+        pa.field("previous_trade_id", pa.int64()),
+        pa.field("complete", pa.bool_(), nullable=False),
+        pa.field("revision", pa.int64(), nullable=False),
+        pa.field("position", pa.int64(), nullable=False),
+    ]
+)
+"""Columns of a sealed file: its symbol and interval stand in its path."""
+
+ROW_SCHEMA: Final = SEGMENT_SCHEMA.insert(0, pa.field("symbol", pa.string(), nullable=False))
+"""Columns of everything that holds more than one symbol: the journal and the recent files."""
+
+ROW_COLUMNS: Final = tuple(ROW_SCHEMA.names)
+BAR_COLUMNS: Final = (
+    "symbol",
+    "interval",
+    "open_time",
+    "close_time",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "quote_volume",
+    "trade_count",
+    "taker_buy_volume",
+    "taker_buy_quote_volume",
+    "first_trade_id",
+    "last_trade_id",
+    "closed",
+    "complete",
+    "revision",
+)
+"""Columns of the view ``bars``, in order."""
+
+_BYTES = 16  # of a decimal128
+
+
+def rows_from_events(events: Sequence[BarEvent]) -> pa.Table:
+    """One row for each event, in their order.
+
+    Raises:
+        ValueError: a number does not fit its column; the text names the bar.
+    """
+    bars = [event.bar for event in events]
+    columns: dict[str, pa.Array] = {"symbol": pa.array([bar.symbol for bar in bars], pa.string())}
+    for field in SEGMENT_SCHEMA:
+        if field.name == "position":
+            columns["position"] = pa.array([event.position for event in events], field.type)
+            continue
+        values = [getattr(bar, field.name) for bar in bars]
+        if pa.types.is_decimal(field.type):
+            columns[field.name] = _decimals(values, field, bars)
+        elif field.nullable:
+            columns[field.name] = pa.array([None if value == NO_TRADE else value for value in values], field.type)
+        else:
+            columns[field.name] = pa.array(values, field.type)
+    return pa.table(columns, schema=ROW_SCHEMA)
+
+
+def bars_from_rows(table: pa.Table, interval: str) -> list[Bar]:
+    """The bars of a table that has the row columns, in its order. All are closed."""
+    return [
+        Bar(
+            symbol=symbol,
+            interval=interval,
+            open_time=open_time,
+            close_time=close_time,
+            open=open_,
+            high=high,
+            low=low,
+            close=close,
+            volume=volume,
+            quote_volume=quote_volume,
+            trade_count=trade_count,
+            taker_buy_volume=taker_buy_volume,
+            taker_buy_quote_volume=taker_buy_quote_volume,
+            first_trade_id=NO_TRADE if first is None else first,
+            last_trade_id=NO_TRADE if last is None else last,
+            previous_trade_id=NO_TRADE if previous is None else previous,
+            closed=True,
+            complete=complete,
+            revision=revision,
+        )
+        for (
+            symbol,
+            open_time,
+            close_time,
+            open_,
+            high,
+            low,
+            close,
+            volume,
+            quote_volume,
+            trade_count,
+            taker_buy_volume,
+            taker_buy_quote_volume,
+            first,
+            last,
+            previous,
+            complete,
+            revision,
+            _position,
+        ) in zip(*(_values(table.column(name)) for name in ROW_COLUMNS), strict=True)
+    ]
+
+
+def positions_from_rows(table: pa.Table) -> list[int]:
+    """Each row's place in the journal's order."""
+    positions: list[int] = table.column("position").to_pylist()
+    return positions
+
+
+def _decimals(values: Sequence[int], field: pa.Field, bars: Sequence[Bar]) -> pa.Array:
+    limit = 10**field.type.precision
+    if max(values, default=0) >= limit or min(values, default=0) <= -limit:
+        index = next(index for index, value in enumerate(values) if abs(value) >= limit)
+        raise ValueError(
+            f"{field.name} {format_units(values[index])} of {bars[index].symbol} at {bars[index].open_time} "
+            f"is too large for its column {field.type}"
+        )
+    data = b"".join([value.to_bytes(_BYTES, "little", signed=True) for value in values])
+    return pa.Array.from_buffers(field.type, len(values), [None, pa.py_buffer(data)])
+
+
+def _values(column: pa.ChunkedArray) -> Iterable[object]:
+    if pa.types.is_decimal(column.type):
+        return [value for chunk in column.chunks for value in _units(chunk)]
+    if pa.types.is_timestamp(column.type):
+        values: list[object] = column.cast(pa.int64()).to_pylist()
+        return values
+    others: list[object] = column.to_pylist()
+    return others
+
+
+def _units(array: pa.Array) -> Iterable[int]:
+    if array.type.scale != DECIMALS or array.null_count:
+        raise ValueError(f"expected exact decimals with {DECIMALS} places, not {array.type}")
+    buffer = array.buffers()[1]
+    words = memoryview(buffer)[array.offset * _BYTES : (array.offset + len(array)) * _BYTES]
+    low, high = words.cast("Q")[0::2], words.cast("q")[1::2]
+    return [(above << 64) | below for above, below in zip(high, low, strict=True)]

@@ -1,0 +1,181 @@
+"""The data directory: who may use it, whose bars it holds, and which opening of it this is."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from candled.history.errors import DataDirectoryError
+from candled.history.files import TEMPORARY, Files
+
+FORMAT: Final = 1
+"""Version of the layout that this code writes and reads."""
+
+IDENTITY: Final = "candled.json"
+LOCK: Final = "candled.lock"
+JOURNAL: Final = "candled.duckdb"
+SEALED: Final = "bars"
+RECENT: Final = "recent"
+EMPTY: Final = "empty"
+SET_ASIDE: Final = "set-aside"
+
+_OURS: Final = frozenset({IDENTITY, LOCK, JOURNAL, SEALED, RECENT, EMPTY, SET_ASIDE})
+_ANYWHERE: Final = frozenset({"lost+found"})
+
+
+@attrs.frozen
+class Directory:
+    """A data directory that this process holds."""
+
+    path: Path
+    exchange: str
+    """Identity of the exchange whose bars it holds."""
+    epoch: int
+    """Number of this opening: one higher each time, durable before anything else is written."""
+    found_identity: bool
+    """False in a new directory, and where the identity file was lost or damaged."""
+
+    @property
+    def journal(self) -> Path:
+        """The daemon's own database file."""
+        return self.path / JOURNAL
+
+    @property
+    def sealed(self) -> Path:
+        """Folder of the sealed files of 1-minute bars, by symbol."""
+        return sealed_folder(self.path)
+
+    @property
+    def recent(self) -> Path:
+        """Folder of the recent files."""
+        return self.path / RECENT
+
+    def set_aside(self, path: Path, files: Files) -> Path:
+        """Move a file that cannot be used out of the way; returns where it is now."""
+        target = self.path / SET_ASIDE / f"{self.epoch}-{path.name}"
+        number = 1
+        while target.exists():
+            number += 1
+            target = self.path / SET_ASIDE / f"{self.epoch}-{number}-{path.name}"
+        files.make_folder(target.parent)
+        files.rename(path, target)
+        return target
+
+
+def sealed_folder(path: Path) -> Path:
+    """Where the sealed 1-minute bars of a data directory stand."""
+    return path / SEALED / "interval=1m"
+
+
+def read_identity(path: Path) -> dict[str, Any] | None:
+    """What the identity file of a data directory says; None if there is none or it is damaged.
+
+    Raises:
+        DataDirectoryError: written by a newer candled.
+    """
+    try:
+        identity = json.loads((path / IDENTITY).read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    if not isinstance(identity, dict) or not isinstance(identity.get("format"), int):
+        return None
+    if identity["format"] > FORMAT:
+        raise DataDirectoryError(
+            f"{path} has format {identity['format']} and this candled knows formats up to {FORMAT}: "
+            "use a newer candled, or another data directory"
+        )
+    return identity
+
+
+@contextmanager
+def hold_directory(path: Path, *, exchange: str, files: Files) -> Iterator[Directory]:
+    """Hold a data directory for this process alone, making it if it is not there.
+
+    Args:
+        path: The data directory.
+        exchange: Identity of the exchange whose bars it holds or will hold; empty: whichever it is.
+        files: How to change it.
+
+    Raises:
+        DataDirectoryError: not writable, held by another process, of another exchange, of a newer format, or
+            not a data directory.
+    """
+    if "?" in str(path.absolute()):
+        raise DataDirectoryError(
+            f"the path {path.absolute()} must not hold a question mark: use another data directory"
+        )
+    try:
+        files.make_folder(path.absolute())
+        names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+        if names and not names & _OURS and not names <= _ANYWHERE:
+            raise DataDirectoryError(f"{path} holds other files: give an empty or a new folder as data directory")
+        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise DataDirectoryError(f"cannot write to {path} ({error.strerror}): make it writable") from error
+    try:
+        _lock(lock, path)
+        identity = read_identity(path)
+        if identity is not None and exchange and identity.get("exchange") not in (exchange, ""):
+            raise DataDirectoryError(
+                f"{path} holds bars of {identity.get('exchange')}, not of {exchange}: use another data directory"
+            )
+        known = identity or {"exchange": exchange, "epoch": 0}
+        directory = Directory(
+            path, known["exchange"] or exchange, int(known["epoch"]) + 1, found_identity=identity is not None
+        )
+        try:
+            if identity is None and (path / IDENTITY).exists():
+                directory.set_aside(path / IDENTITY, files)
+            _write_identity(directory, files)
+        except OSError as error:
+            raise DataDirectoryError(f"cannot write to {path} ({error.strerror}): make it writable") from error
+        yield directory
+    finally:
+        os.close(lock)
+
+
+def raise_epoch(directory: Directory, least: int, files: Files) -> Directory:
+    """Give this opening a number of at least ``least``, durably: for a directory that lost its identity file.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    if directory.epoch >= least:
+        return directory
+    raised = attrs.evolve(directory, epoch=least)
+    _write_identity(raised, files)
+    return raised
+
+
+def remove_temporary(path: Path, files: Files) -> int:
+    """Remove what an earlier process did not finish; returns how many files that was."""
+    leftovers = list(path.rglob("*" + TEMPORARY))
+    files.remove(leftovers)
+    return len(leftovers)
+
+
+def _write_identity(directory: Directory, files: Files) -> None:
+    identity = {"format": FORMAT, "exchange": directory.exchange, "epoch": directory.epoch}
+
+    def fill(temporary: Path) -> None:
+        temporary.write_text(json.dumps(identity, indent=2) + "\n", "utf-8")
+
+    files.publish(directory.path / IDENTITY, fill)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 40, 0).decode("ascii", "replace").strip()
+        raise DataDirectoryError(
+            f"{path} is held by another candled process (pid {holder or 'unknown'}): "
+            "stop it, or use another data directory"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

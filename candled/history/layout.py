@@ -1,0 +1,420 @@
+"""Which files there should be: the names, what they mean, and what to do next. Plain: no I/O, no clock.
+
+Names alone say what counts, so that a reader needs one listing and no catalogue:
+
+* A **segment** ``2026-05-01_2026-06-01_<sequence>.parquet`` in a symbol's folder holds that symbol's bars of whole
+  UTC days, one row a bar. One that covers another's days with a higher sequence supersedes it.
+* A **recent** file ``<first>_<last>_<version>.parquet`` holds what publications ``first..last`` brought, of all
+  symbols, and is not in segments yet. One that covers another's publications supersedes it; its rows override
+  those of segments.
+
+Superseded files stay for a grace period, because a reader may have listed them and not opened them yet. A row is
+folded from recent files into a segment first, and leaves the recent files one grace period later.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import attrs
+
+from candled.domain.interval import DAY, INTERVALS, MICROSECONDS
+
+SEQUENCES_PER_EPOCH: Final = 10**9
+FAN_IN: Final = 8
+"""So many recent files of about one size become one."""
+MERGED_ROWS_MAX: Final = 300_000
+"""Recent files are not merged beyond this size, which bounds the memory of a merge."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SEGMENT = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)_(\d{1,18})\.parquet", re.ASCII)
+_RECENT = re.compile(r"(\d{1,18})_(\d{1,18})_(\d{1,9})\.parquet", re.ASCII)
+_MONTH: Final = INTERVALS["1M"]
+
+
+@attrs.frozen(slots=True, order=True)
+class Segment:
+    """A sealed file of one symbol: its bars of the days ``start <= time < end``, microseconds."""
+
+    symbol: str
+    start: int
+    end: int
+    sequence: int
+
+    @property
+    def name(self) -> str:
+        """Its file name."""
+        return f"{_date(self.start)}_{_date(self.end)}_{self.sequence:015d}.parquet"
+
+    def covers(self, other: "Segment") -> bool:
+        """Whether it supersedes ``other``."""
+        return (
+            self.symbol == other.symbol
+            and self.start <= other.start
+            and other.end <= self.end
+            and self.sequence > other.sequence
+        )
+
+
+@attrs.frozen(slots=True, order=True)
+class Recent:
+    """A file of the publications ``first..last``."""
+
+    first: int
+    last: int
+    version: int = 0
+    """Higher where a file was made again for the same publications."""
+    rows: int = attrs.field(default=0, eq=False, order=False)
+    oldest: int | None = attrs.field(default=None, eq=False, order=False)
+    """Lowest open time in it, microseconds."""
+
+    @property
+    def name(self) -> str:
+        """Its file name."""
+        return f"{self.first:015d}_{self.last:015d}_{self.version}.parquet"
+
+    def covers(self, other: "Recent") -> bool:
+        """Whether it supersedes ``other``."""
+        if (self.first, self.last) == (other.first, other.last):
+            return self.version > other.version
+        return self.first <= other.first and other.last <= self.last
+
+
+def parse_segment(symbol: str, name: str) -> Segment | None:
+    """The segment of that file name; None for any other file."""
+    match = _SEGMENT.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        start, end = _time(match[1]), _time(match[2])
+    except ValueError:
+        return None
+    return Segment(symbol, start, end, int(match[3])) if start < end else None
+
+
+def parse_recent(name: str) -> Recent | None:
+    """The recent file of that name; None for any other file."""
+    match = _RECENT.fullmatch(name)
+    return Recent(int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def live_segments(segments: Iterable[Segment]) -> list[Segment]:
+    """Those that count, by symbol and time: every one that no other supersedes."""
+    live: list[Segment] = []
+    for segment in sorted(segments, key=lambda item: (item.symbol, item.start, -item.end, -item.sequence)):
+        # Live ones are disjoint, so that only the last one can cover this one, or be covered by it.
+        while live and segment.covers(live[-1]):
+            live.pop()
+        if not (live and live[-1].covers(segment)):
+            live.append(segment)
+    return live
+
+
+def live_recents(recents: Iterable[Recent]) -> list[Recent]:
+    """Those that count, oldest first: every one that no other supersedes."""
+    live: list[Recent] = []
+    for recent in sorted(recents, key=lambda item: (item.first, -item.last, -item.version)):
+        if not (live and live[-1].covers(recent)):
+            live.append(recent)
+    return live
+
+
+@attrs.frozen(slots=True)
+class Fold:
+    """Put every recent row older than ``boundary`` that no segment has yet into segments."""
+
+    boundary: int
+
+
+@attrs.frozen(slots=True)
+class MergeRecents:
+    """Make one recent file of several, newest revision of each bar only; drop rows older than ``drop_before``."""
+
+    inputs: tuple[Recent, ...]
+    output: Recent
+    drop_before: int | None = None
+
+
+@attrs.frozen(slots=True)
+class Rewrite:
+    """Make one segment of several adjacent ones."""
+
+    inputs: tuple[Segment, ...]
+    output: Segment
+
+
+@attrs.frozen(slots=True)
+class Expire:
+    """Make an empty segment: it supersedes bars that are older than the retention."""
+
+    output: Segment
+
+
+@attrs.frozen(slots=True)
+class Delete:
+    """Remove superseded files: no reader can still be about to open them."""
+
+    segments: tuple[Segment, ...] = ()
+    recents: tuple[Recent, ...] = ()
+
+
+Step = Fold | MergeRecents | Rewrite | Expire | Delete
+
+
+@attrs.define(slots=True, kw_only=True)
+class Layout:
+    """The files of a data directory and what to do with them next.
+
+    The owner asks ``next_step`` for one step at a time, carries it out, and reports it with ``done``. A step that
+    failed is not reported, and will be asked for again. Every method that takes ``now`` wants a monotonic clock
+    in seconds.
+    """
+
+    epoch: int
+    grace: float
+    """Seconds that a superseded file stays."""
+    seal_delay: int
+    """Microseconds of bar time that must pass a day's end before the day is sealed."""
+    compact_files: int
+    """A symbol's segments within one month are joined when there are so many, and when the month is over."""
+    retention: int | None
+    """Microseconds of bar time that bars are kept; None: for good."""
+    refold_delay: float
+    """Seconds that rows older than the last fold gather in recent files before they are folded too."""
+    _counter: int = attrs.field(default=0, init=False)
+    _segments: dict[str, list[Segment]] = attrs.field(factory=dict, init=False)
+    """Those that count, of each symbol, by time."""
+    _recents: list[Recent] = attrs.field(factory=list, init=False)
+    """Those that count, oldest first."""
+    _superseded: dict[Segment | Recent, float] = attrs.field(factory=dict, init=False)
+    """When each may be removed."""
+    _folded_until: int | None = attrs.field(default=None, init=False)
+    _refold_time: float = attrs.field(default=math.inf, init=False)
+    _carry_time: float = attrs.field(default=0.0, init=False)
+    _carry: list[Recent] = attrs.field(factory=list, init=False)
+    """Recent files as the last fold found them: what it folded leaves them at the carry time."""
+    _unchecked: set[str] = attrs.field(factory=set, init=False)
+    """Symbols whose segments may need a rewrite."""
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Segments that count, by symbol and time."""
+        return [segment for symbol in sorted(self._segments) for segment in self._segments[symbol]]
+
+    @property
+    def recents(self) -> list[Recent]:
+        """Recent files that count, oldest first."""
+        return list(self._recents)
+
+    @property
+    def superseded(self) -> list[Segment | Recent]:
+        """Files that do not count any more and wait for their removal."""
+        return list(self._superseded)
+
+    def segments_of(self, symbol: str) -> list[Segment]:
+        """One symbol's segments that count, by time."""
+        return list(self._segments.get(symbol, ()))
+
+    def next_sequence(self) -> int:
+        """A number that no file of this directory has had."""
+        self._counter += 1
+        return self.epoch * SEQUENCES_PER_EPOCH + self._counter
+
+    def publication(self) -> Recent:
+        """The recent file to write next."""
+        sequence = self.next_sequence()
+        return Recent(sequence, sequence)
+
+    def add(self, now: float, *files: Segment | Recent) -> None:
+        """These files are there now, or were found at start."""
+        by_symbol: dict[str, list[Segment]] = defaultdict(list)
+        for file in files:
+            if isinstance(file, Segment):
+                by_symbol[file.symbol].append(file)
+        for symbol, added in by_symbol.items():
+            before = [*self._segments.get(symbol, ()), *added]
+            self._segments[symbol] = live_segments(before)
+            self._supersede(now, before, self._segments[symbol])
+            self._unchecked.add(symbol)
+        recents = [file for file in files if isinstance(file, Recent)]
+        if recents:
+            known = [*self._recents, *recents]
+            self._recents = live_recents(known)
+            self._supersede(now, known, self._recents)
+            if any(self._is_late(recent) for recent in recents):
+                self._refold_time = min(self._refold_time, now + self.refold_delay)
+
+    def forget(self, *files: Segment | Recent) -> None:
+        """These files are gone or set aside."""
+        for file in files:
+            self._superseded.pop(file, None)
+            if isinstance(file, Segment):
+                self._segments[file.symbol] = [s for s in self._segments.get(file.symbol, ()) if s != file]
+            else:
+                self._recents = [recent for recent in self._recents if recent != file]
+
+    def boundary(self, newest_open_time: int | None) -> int | None:
+        """Bars older than this belong into segments: the last midnight that lies ``seal_delay`` back."""
+        if newest_open_time is None:
+            return None
+        return (newest_open_time - self.seal_delay) // DAY * DAY
+
+    def targets(
+        self, symbol: str, days: Sequence[int], boundary: int
+    ) -> list[tuple[Segment, tuple[Segment, ...]]]:
+        """Where rows of these days of one symbol go: new segments, and those that each one supersedes.
+
+        A day within a segment makes that one again; several new days of a month that is over make one segment of
+        the whole month; any other day gets its own. Days older than the retention go nowhere.
+        """
+        own = self._segments.get(symbol, [])
+        new_days: dict[int, list[int]] = defaultdict(list)
+        ranges: dict[tuple[int, int], tuple[Segment, ...]] = {}
+        for day in sorted(days):
+            holder = next((segment for segment in own if segment.start <= day < segment.end), None)
+            if holder is None:
+                new_days[_MONTH.floor(day)].append(day)
+            elif holder.start != 0:
+                ranges[holder.start, holder.end] = (holder,)
+        for month, within in new_days.items():
+            month_end = _MONTH.end(month)
+            if month_end <= boundary and len(within) > 1:
+                touched = tuple(s for s in own if s.start < month_end and month < s.end and s.start != 0)
+                start = min([max([month, *(s.end for s in own if s.start == 0)]), *(s.start for s in touched)])
+                end = max([month_end, *(segment.end for segment in touched)])
+                ranges = {span: old for span, old in ranges.items() if not (start <= span[0] and span[1] <= end)}
+                ranges[start, end] = touched
+            else:
+                ranges.update({(day, day + DAY): () for day in within})
+        return [(Segment(symbol, *span, self.next_sequence()), ranges[span]) for span in sorted(ranges)]
+
+    def next_step(self, now: float, newest_open_time: int | None) -> Step | None:
+        """What to do now; None: nothing until ``wake_time``, a publication, or a newer bar."""
+        due = [file for file, time in self._superseded.items() if time <= now]
+        if due:
+            return Delete(
+                tuple(file for file in due if isinstance(file, Segment)),
+                tuple(file for file in due if isinstance(file, Recent)),
+            )
+        boundary = self.boundary(newest_open_time)
+        if boundary is not None and not self._carry:
+            new_day = self._folded_until is None or boundary > self._folded_until
+            if new_day or self._refold_time <= now:
+                return Fold(boundary)
+        return self._carry_step(now) or self._merge_step() or self._segment_step(boundary)
+
+    def wake_time(self) -> float:
+        """When there may be a step without anything else happening; infinite if never."""
+        times = list(self._superseded.values())
+        if self._carry:
+            times.append(self._carry_time)
+        else:
+            times.append(self._refold_time)
+        return min(times)
+
+    def done(self, step: Step, now: float, *made: Segment | Recent) -> None:
+        """A step is carried out; ``made`` are the files it brought."""
+        self.add(now, *made)
+        match step:
+            case Delete():
+                self.forget(*step.segments, *step.recents)
+            case Fold():
+                self._folded_until = step.boundary
+                self._refold_time = math.inf
+                self._carry_time = now + self.grace
+                self._carry = self.recents
+                self._unchecked.update(self._segments)
+            case MergeRecents():
+                self._carry = [recent for recent in self._carry if recent not in step.inputs]
+            case Rewrite() | Expire():
+                pass
+
+    def _supersede(self, now: float, known: Iterable[Segment | Recent], live: Sequence[Segment | Recent]) -> None:
+        for file in set(known).difference(live):
+            self._superseded.setdefault(file, now + self.grace)
+
+    def _is_late(self, recent: Recent) -> bool:
+        return self._folded_until is not None and recent.oldest is not None and recent.oldest < self._folded_until
+
+    def _carry_step(self, now: float) -> MergeRecents | None:
+        if not self._carry or now < self._carry_time:
+            return None
+        inputs: list[Recent] = []
+        for recent in self._carry:
+            if inputs and sum(r.rows for r in inputs) + recent.rows > MERGED_ROWS_MAX:
+                break
+            inputs.append(recent)
+        return MergeRecents(tuple(inputs), _over(inputs), self._folded_until)
+
+    def _merge_step(self) -> MergeRecents | None:
+        if self._carry:
+            return None  # the carry step makes few files of them anyway
+        highest = max((_level(recent.rows) for recent in self._recents), default=0)
+        for level in range(highest + 1):
+            run: list[Recent] = []
+            for recent in reversed(self._recents):
+                if _level(recent.rows) > level or sum(r.rows for r in run) + recent.rows > MERGED_ROWS_MAX:
+                    break
+                run.append(recent)
+            if len(run) >= FAN_IN:
+                run.reverse()
+                return MergeRecents(tuple(run), _over(run))
+        return None
+
+    def _segment_step(self, boundary: int | None) -> Rewrite | Expire | None:
+        if boundary is None:
+            return None
+        for symbol in sorted(self._unchecked):
+            segments = self._segments.get(symbol, [])
+            step = self._expire(segments, boundary) or self._compact(segments, boundary)
+            if step is not None:
+                return step
+            self._unchecked.discard(symbol)
+        return None
+
+    def _expire(self, segments: Sequence[Segment], boundary: int) -> Expire | None:
+        if self.retention is None:
+            return None
+        expired = [segment for segment in segments if segment.end <= boundary - self.retention]
+        if not expired or (len(expired) == 1 and expired[0].start == 0):
+            return None
+        return Expire(Segment(segments[0].symbol, 0, expired[-1].end, self.next_sequence()))
+
+    def _compact(self, segments: Sequence[Segment], boundary: int) -> Rewrite | None:
+        months: dict[int, list[Segment]] = defaultdict(list)
+        for segment in segments:
+            if _MONTH.end(_MONTH.floor(segment.start)) >= segment.end and segment.start != 0:
+                months[_MONTH.floor(segment.start)].append(segment)
+        for month, within in months.items():
+            whole = _MONTH.end(month) <= boundary
+            if len(within) >= (2 if whole else self.compact_files):
+                span = (within[0].start, _MONTH.end(month) if whole else within[-1].end)
+                return Rewrite(tuple(within), Segment(within[0].symbol, *span, self.next_sequence()))
+        return None
+
+
+def _over(inputs: Sequence[Recent]) -> Recent:
+    """The file that supersedes these, which are all that there are from the first to the last of them."""
+    rows = sum(recent.rows for recent in inputs)
+    version = inputs[0].version + 1 if len(inputs) == 1 else 0
+    oldest = min((recent.oldest for recent in inputs if recent.oldest is not None), default=None)
+    return Recent(inputs[0].first, inputs[-1].last, version, rows, oldest)
+
+
+def _level(rows: int) -> int:
+    level = 0
+    while rows >= FAN_IN:
+        rows //= FAN_IN
+        level += 1
+    return level
+
+
+def _date(time: int) -> str:
+    return (_EPOCH + timedelta(microseconds=time)).date().isoformat()
+
+
+def _time(date: str) -> int:
+    return int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()) * MICROSECONDS

@@ -1,0 +1,135 @@
+"""Reading a data directory from anywhere, also while the daemon writes: sealed and recent files as one view."""
+
+import atexit
+import os
+import urllib.parse
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from candled.history import query
+from candled.history.directory import EMPTY, RECENT, read_identity, sealed_folder
+from candled.history.errors import DataDirectoryError
+from candled.history.layout import Recent, Segment, live_recents, live_segments, parse_recent, parse_segment
+
+NO_EXTENSIONS: Final = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+_SYMBOL_FOLDER: Final = "symbol="
+
+
+def connect(data_dir: Path | str) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection, in UTC, with the view ``bars``: one row per closed bar, newest revision, all intervals.
+
+    Every query sees the files that are there when it begins; neither the daemon nor its journal is touched. The
+    view ``minutes`` holds the stored 1-minute rows with ``position`` and ``previous_trade_id`` besides.
+
+    Raises:
+        DataDirectoryError: there are no bars of candled, or of a newer candled.
+    """
+    root = Path(data_dir).absolute()
+    if read_identity(root) is None:
+        raise DataDirectoryError(
+            f"{root} is not a candled data directory: give the one that `candled run` or `candled import` has made"
+        )
+    connection = open_memory_database()
+
+    def files(kind: str) -> list[str]:
+        return list_files(root, kind)
+
+    # DuckDB evaluates the function each time that it plans a query, and so sees one consistent listing.
+    connection.create_function("candled_files", files, ["VARCHAR"], "VARCHAR[]")
+    recent = query.recent_rows("candled_files('recent')")
+    minutes = query.minutes(query.sealed_rows("candled_files('sealed')"), recent)
+    last = query.sealed_rows("candled_files('newest')")
+    newest = query.newest_minutes(f"{recent} UNION ALL {last}")
+    connection.execute(f"CREATE VIEW minutes AS {minutes}")
+    connection.execute(f"CREATE VIEW bars AS {query.all_bars('FROM minutes', newest)}")
+    atexit.register(_close, weakref.ref(connection))
+    return connection
+
+
+def open_memory_database(**settings: str) -> duckdb.DuckDBPyConnection:
+    """An empty DuckDB in UTC that loads nothing from elsewhere and keeps what it knows of immutable files."""
+    connection = duckdb.connect(config={**NO_EXTENSIONS, **settings})
+    connection.execute("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true")
+    return connection
+
+
+def list_files(root: Path, kind: str) -> list[str]:
+    """Paths of the files that count: ``sealed``, ``recent``, or ``newest``, the last sealed one of each symbol.
+
+    An empty file stands in where there are none, since DuckDB wants one to know the columns.
+    """
+    if kind == "recent":
+        paths = [str(root / RECENT / recent.name) for recent in live_recents(find_recents(root))]
+        return [escape(path) for path in paths] or [escape(str(empty_recent(root)))]
+    live = live_segments(find_segments(root))
+    if kind == "newest":
+        live = list({segment.symbol: segment for segment in live}.values())
+    return [escape(str(segment_path(root, segment))) for segment in live] or [escape(str(empty_segment(root)))]
+
+
+def find_recents(root: Path) -> Iterator[Recent]:
+    """Recent files by name, superseded ones too."""
+    for name in _names(root / RECENT):
+        recent = parse_recent(name)
+        if recent is not None:
+            yield recent
+
+
+def find_segments(root: Path) -> Iterator[Segment]:
+    """Sealed files by name, superseded ones too."""
+    folder = sealed_folder(root)
+    for name in _names(folder):
+        if name.startswith(_SYMBOL_FOLDER):
+            yield from find_symbol_segments(root, urllib.parse.unquote(name.removeprefix(_SYMBOL_FOLDER)))
+
+
+def find_symbol_segments(root: Path, symbol: str) -> Iterator[Segment]:
+    """One symbol's sealed files by name, superseded ones too."""
+    for name in _names(symbol_folder(root, symbol)):
+        segment = parse_segment(symbol, name)
+        if segment is not None:
+            yield segment
+
+
+def symbol_folder(root: Path, symbol: str) -> Path:
+    """Where one symbol's sealed files stand; a symbol may hold any character."""
+    return sealed_folder(root) / (_SYMBOL_FOLDER + urllib.parse.quote(symbol, safe=""))
+
+
+def segment_path(root: Path, segment: Segment) -> Path:
+    """Where that sealed file stands."""
+    return symbol_folder(root, segment.symbol) / segment.name
+
+
+def empty_recent(root: Path) -> Path:
+    """The file without rows that stands in for recent files."""
+    return root / EMPTY / "recent.parquet"
+
+
+def empty_segment(root: Path) -> Path:
+    """The file without rows that stands in for sealed files."""
+    return root / EMPTY / "interval=1m" / "symbol=none" / "bars.parquet"
+
+
+def escape(path: str) -> str:
+    """A path as a pattern that matches it alone."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in path)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except FileNotFoundError:
+        return []
+
+
+def _close(reference: "weakref.ref[duckdb.DuckDBPyConnection]") -> None:
+    # A connection with a function of ours that is still open at exit makes DuckDB complain of leaks.
+    connection = reference()
+    if connection is not None:
+        connection.close()

@@ -1,0 +1,91 @@
+"""Who may use a data directory, and what it remembers."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from candled.history import DataDirectoryError
+from candled.history.directory import hold_directory
+from candled.history.files import Files
+
+
+def open_once(path: Path, exchange: str = "binance") -> int:
+    with hold_directory(path, exchange=exchange, files=Files()) as directory:
+        return directory.epoch
+
+
+def test_each_opening_has_a_higher_epoch(tmp_path: Path) -> None:
+    assert [open_once(tmp_path / "data") for _ in range(3)] == [1, 2, 3]
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    assert open_once(tmp_path / "a" / "b") == 1
+
+
+def test_another_exchange_is_refused(tmp_path: Path) -> None:
+    open_once(tmp_path)
+    with pytest.raises(DataDirectoryError, match="holds bars of binance, not of candled-exchange: use another"):
+        open_once(tmp_path, "candled-exchange")
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    open_once(tmp_path)
+    identity = json.loads((tmp_path / "candled.json").read_text())
+    (tmp_path / "candled.json").write_text(json.dumps({**identity, "format": 99}))
+    with pytest.raises(DataDirectoryError, match=r"format 99 .* use a newer candled"):
+        open_once(tmp_path)
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("chapter 1")
+    with pytest.raises(DataDirectoryError, match="holds other files"):
+        open_once(tmp_path)
+
+
+def test_a_fresh_volume_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    assert open_once(tmp_path) == 1
+
+
+def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(DataDirectoryError, match="cannot write to"):
+        open_once(tmp_path / "data")
+
+
+def test_a_second_process_is_refused_and_hears_who_holds_it(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom candled.history.directory import hold_directory\n"
+        "from candled.history.files import Files\n"
+        "with hold_directory(Path(sys.argv[1]), exchange='binance', files=Files()):\n"
+        "    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(DataDirectoryError, match=rf"held by another candled process \(pid {holder.pid}\)"):
+            open_once(tmp_path)
+        holder.communicate("")
+    assert open_once(tmp_path) == 2
+
+
+def test_a_damaged_identity_is_set_aside(tmp_path: Path) -> None:
+    open_once(tmp_path)
+    (tmp_path / "candled.json").write_text('{"form')
+    assert open_once(tmp_path) == 1
+    assert [name.name for name in (tmp_path / "set-aside").iterdir()] == ["1-candled.json"]
+
+
+def test_a_place_that_takes_no_files_is_named() -> None:
+    with pytest.raises(DataDirectoryError, match=r"cannot write to /proc/candled .*: make it writable"):
+        open_once(Path("/proc/candled"))
+
+
+def test_a_path_that_duckdb_cannot_open_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataDirectoryError, match=r"must not hold a question mark"):
+        open_once(tmp_path / "why?")

@@ -1,0 +1,193 @@
+"""The history as the daemon uses it: what is stored comes back, also after a restart."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trio
+
+from candled.domain.bar import Bar, merge_bars
+from candled.domain.event import BarEvent
+from candled.domain.interval import INTERVALS, MINUTE
+from candled.history import DurableHistory, HistorySettings, open_history
+from tests.history.bars import START, events, minute
+
+SETTINGS = HistorySettings(publish_delay=0.01, grace=0.0)
+DAY = 1440
+
+
+@pytest.fixture(autouse=True)
+def _limit() -> None:
+    """Every test has an absolute limit by pytest-timeout; those with tasks have their own."""
+
+
+async def store(history: DurableHistory, bars: Sequence[Bar], position: int = 1) -> None:
+    await history.store(events(bars, (history.epoch << 32) + position))
+
+
+async def keep_all(history: DurableHistory) -> None:
+    await history.publish()
+    while await history.keep():
+        pass
+
+
+async def test_a_stored_bar_is_there_before_it_is_published(tmp_path: Path) -> None:
+    async with open_history(tmp_path, exchange="x") as history:
+        await store(history, [minute(0), minute(1)])
+        assert [minute(0), minute(1)] == await history.bars("BTCUSDT", "1m")
+        assert history.statistics().rows_unpublished == 2
+
+
+async def test_the_newest_revision_counts_wherever_older_ones_are(tmp_path: Path) -> None:
+    async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
+        await store(history, [minute(0), minute(1), minute(2 * DAY)])
+        await keep_all(history)  # revision 0 of both is sealed
+        await store(history, [minute(1, revision=1, salt=1)], 10)
+        await history.publish()  # revision 1 is recent
+        await store(history, [minute(1, revision=2, salt=2)], 11)  # revision 2 is in the journal
+        assert [minute(0), minute(1, revision=2, salt=2)] == await history.bars("BTCUSDT", "1m", limit=2)
+
+
+async def test_a_late_lower_revision_does_not_override(tmp_path: Path) -> None:
+    async with open_history(tmp_path, exchange="x") as history:
+        await store(history, [minute(0, revision=3, salt=1)])
+        await store(history, [minute(0)], 2)
+        assert [minute(0, revision=3, salt=1)] == await history.bars("BTCUSDT", "1m")
+
+
+async def test_storing_twice_doubles_nothing(tmp_path: Path) -> None:
+    async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
+        for _ in range(3):
+            await store(history, [minute(0), minute(1)])
+            await history.publish()
+        assert [minute(0), minute(1)] == await history.bars("BTCUSDT", "1m")
+
+
+async def test_bars_survive_a_restart_at_every_stage(tmp_path: Path) -> None:
+    bars = [minute(number) for number in range(3 * DAY)]
+    for stage in range(4):
+        async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
+            assert history.epoch == stage + 1
+            if stage == 0:
+                await store(history, bars)
+            elif stage == 1:
+                await history.publish()
+            elif stage == 2:
+                await keep_all(history)
+            assert bars == await history.bars("BTCUSDT", "1m", limit=10_000)
+            assert bars[-1] == (await history.newest_bars())["BTCUSDT"]
+
+
+async def test_sealed_rows_leave_the_journal(tmp_path: Path) -> None:
+    async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
+        await store(history, [minute(number) for number in range(2 * DAY + 100)])
+        await keep_all(history)
+        assert history.statistics().journal_rows == 100
+        assert history.statistics().sealed_files == 2
+    async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
+        assert history.statistics().journal_rows == 100
+
+
+async def test_a_day_is_sealed_only_when_its_delay_has_passed(tmp_path: Path) -> None:
+    async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
+        await store(history, [minute(number) for number in range(DAY + 60)])
+        await keep_all(history)
+        assert history.statistics().sealed_files == 0
+        await store(history, [minute(DAY + 60)], 5000)
+        await keep_all(history)
+        assert history.statistics().sealed_files == 1
+
+
+async def test_bars_are_paged_by_start_end_and_limit(tmp_path: Path) -> None:
+    bars = [minute(number) for number in [0, 1, 2, 50_000, 50_001]]
+    async with open_history(tmp_path, exchange="x") as history:
+        await store(history, bars)
+        assert bars == await history.bars("BTCUSDT", "1m", 0, 1 << 62, 10)
+        assert bars[1:3] == await history.bars("BTCUSDT", "1m", START + MINUTE, START + 50_000 * MINUTE)
+        assert bars[2:4] == await history.bars("BTCUSDT", "1m", START + MINUTE + 1, limit=2)
+        assert await history.bars("BTCUSDT", "1m", START + 60_000 * MINUTE) == []
+        assert await history.bars("ETHUSDT", "1m") == []
+
+
+@pytest.mark.parametrize("interval", [name for name in INTERVALS if name not in ("1m", "1M")])
+async def test_a_longer_bar_is_there_when_its_end_is_known(tmp_path: Path, interval: str) -> None:
+    rule = INTERVALS[interval]
+    first = rule.floor(START)
+    count = 2 * rule.minutes(first) - 1
+    step = max(1, count // 500)
+    offset = (first - START) // MINUTE
+    bars = [minute(offset + number, complete=number != 3) for number in range(0, count, step)]
+    last = minute(offset + count)
+    async with open_history(tmp_path, exchange="x") as history:
+        await store(history, bars)
+        expected = merge_bars([bar for bar in bars if bar.open_time < rule.end(first)], rule)
+        found = await history.bars("BTCUSDT", interval)
+        assert [_but_closed(expected)] == [_but_closed(bar) for bar in found]
+        await store(history, [last], 10_000)
+        assert len(await history.bars("BTCUSDT", interval)) == 2
+
+
+async def test_changes_are_told_from_a_position_on(tmp_path: Path) -> None:
+    async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
+        base = history.epoch << 32
+        await store(history, [minute(number) for number in range(10)])
+        await store(history, [minute(2, revision=1, salt=1)], 11)
+        assert [(base + 10, minute(9)), (base + 11, minute(2, revision=1, salt=1))] == await history.changed_since(
+            base + 9
+        )
+        five = [bar.open_time for _, bar in await history.changed_since(base + 9, intervals=["5m"])]
+        assert five == [START + 5 * MINUTE, START]
+
+
+async def test_the_stored_position_counts_longer_bars_too(tmp_path: Path) -> None:
+    async with open_history(tmp_path, exchange="x") as history:
+        assert history.stored_position == history.epoch << 32
+        hour = merge_bars([minute(number) for number in range(60)], INTERVALS["1h"])
+        event: BarEvent = events([hour], (history.epoch << 32) + 5)[0]
+        await history.store([event])
+        assert history.stored_position == (history.epoch << 32) + 5
+        assert await history.symbols() == []
+
+
+async def test_a_forming_bar_is_never_stored(tmp_path: Path) -> None:
+    bar = minute(0)
+    forming = Bar(**{**{name: getattr(bar, name) for name in bar.__struct_fields__}, "closed": False})
+    async with open_history(tmp_path, exchange="x") as history:
+        with pytest.raises(ValueError, match="only closed bars"):
+            await store(history, [forming])
+
+
+async def test_incomplete_bars_are_found_for_the_repair(tmp_path: Path) -> None:
+    async with open_history(tmp_path, exchange="x") as history:
+        await store(history, [minute(0, complete=False), minute(1), minute(2, complete=False)])
+        await store(history, [minute(2, revision=1)], 10)
+        assert [minute(0, complete=False)] == await history.incomplete_bars("BTCUSDT")
+        assert await history.incomplete_bars("BTCUSDT", START + MINUTE) == []
+
+
+async def test_the_writer_stores_what_is_in_the_channel_before_it_ends(tmp_path: Path) -> None:
+    bars = [minute(number) for number in range(50)]
+    with trio.fail_after(20):
+        async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
+            async with trio.open_nursery() as nursery:
+                send, receive = trio.open_memory_channel[list[BarEvent]](100)
+                await nursery.start(history.serve, receive)
+                async with send:
+                    for number, bar in enumerate(bars):
+                        await send.send(events([bar], (history.epoch << 32) + number))
+                    nursery.cancel_scope.cancel()
+            assert bars == await history.bars("BTCUSDT", "1m")
+            assert history.statistics().rows_unpublished == 0
+
+
+async def test_a_cancelled_query_ends_soon_and_leaves_the_history_usable(tmp_path: Path) -> None:
+    async with open_history(tmp_path, exchange="x") as history:
+        await store(history, [minute(0)])
+        with trio.move_on_after(0.0) as scope:
+            await history.bars("BTCUSDT", "1m")
+        assert scope.cancelled_caught
+        assert [minute(0)] == await history.bars("BTCUSDT", "1m")
+
+
+def _but_closed(bar: Bar) -> dict[str, object]:
+    return {name: getattr(bar, name) for name in bar.__struct_fields__ if name != "closed"}
