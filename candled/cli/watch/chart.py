@@ -4,7 +4,6 @@ Each character cell is two half rows high for prices and eight eighths for volum
 the screen only; every number that is written comes from the exact decimals.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -14,6 +13,8 @@ from rich.text import Text
 from candled.cli.watch.model import Trust, Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from candled.client import Bar
 
 UP: Final = "green"

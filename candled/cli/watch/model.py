@@ -1,6 +1,5 @@
 """What ``candled watch`` knows at one moment, and how far that can be trusted. No clock, no I/O."""
 
-from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -9,6 +8,8 @@ import attrs
 from candled.domain.interval import INTERVALS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from candled.client import Bar
 
 SILENCE_SECONDS_MAX: Final = 20.0
