@@ -165,7 +165,10 @@ class _SymbolRepair:
         self._counts.pages += 1
         wanted = [trade for trade in rows if first <= trade.first_id <= last]
         if not rows:
-            return False  # the exchange's REST side lags behind its stream
+            newest = await self._source.newest(self._symbol)
+            if newest is not None and newest.first_id > first:
+                await self._note_passed_over(first, min(newest.first_id - 1, last))
+            return False  # otherwise its REST side lags behind its stream
         brought = False
         if wanted:
             self._counts.trades += len(wanted)
