@@ -1,13 +1,12 @@
 """Fetches what the stream did not bring: missing trades, empty minutes' klines, the trade before the first bar."""
 
 import random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import structlog
 import trio
 
-from candled.domain.bar import Bar
 from candled.domain.feed_event import (
     BarsFetched,
     MinutesSettled,
@@ -26,6 +25,9 @@ from candled.feed.interface import (
     Wishes,
 )
 from candled.feed.klines import counted_bars
+
+if TYPE_CHECKING:
+    from candled.domain.bar import Bar
 
 PAGE: Final = 1000
 """Rows asked for at once: the exchange's own limit."""
