@@ -66,13 +66,21 @@ def network(name: str) -> Iterator[str]:
 
 
 @contextmanager
-def volume(name: str) -> Iterator[str]:
+def no_volume_left(name: str) -> Iterator[str]:
+    """There is no volume of that name before and after."""
     podman("volume", "rm", "--force", name, check=False)
-    podman("volume", "create", name)
     try:
         yield name
     finally:
         podman("volume", "rm", "--force", name, check=False)
+
+
+@contextmanager
+def volume(name: str) -> Iterator[str]:
+    """An empty volume."""
+    with no_volume_left(name):
+        podman("volume", "create", name)
+        yield name
 
 
 @contextmanager

@@ -2,19 +2,25 @@
 
 import json
 import signal
+import socket
 import time
 import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.ops.conftest import K8S, render
+from tests.ops.play_kube import playable
 from tests.ops.podman import (
     CONFINED,
     ROOT,
@@ -23,6 +29,7 @@ from tests.ops.podman import (
     inspect,
     logs,
     network,
+    no_volume_left,
     podman,
     published,
     volume,
@@ -210,6 +217,44 @@ def test_a_command_that_has_not_begun_its_work_ends_too(image: str) -> None:
         eventually(lambda: "waiting" in logs(hasty))
         podman("stop", "--time", "20", hasty)
         assert inspect(hasty)["State"]["ExitCode"] == 128 + signal.SIGTERM
+
+
+@contextmanager
+def played(file: Path, net: str) -> Iterator[None]:
+    podman("play", "kube", "--network", net, str(file))
+    try:
+        yield
+    finally:
+        podman("play", "kube", "--down", str(file), check=False)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_the_pods_of_the_manifests_run_and_keep_their_bars(image: str, tmp_path: Path) -> None:
+    objects = playable(list(yaml.safe_load_all(render(K8S / "overlays" / "kind"))), image, free_port)
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(yaml.safe_dump_all(objects))
+    # podman makes the volume of a claim, but refuses one that is there already.
+    second.write_text(yaml.safe_dump_all([thing for thing in objects if thing["kind"] != "PersistentVolumeClaim"]))
+    daemon = "candled-0-candled"
+
+    with network("candled-play") as net, no_volume_left("data-candled-0"):
+        with played(first, net):
+            state = inspect(daemon)
+            assert state["HostConfig"]["ReadonlyRootfs"]
+            assert not state["EffectiveCaps"]
+            assert state["Config"]["User"] == "10001:10001"
+            eventually(lambda: ready(daemon))
+            stored = eventually(lambda: stored_bars(daemon), 100)
+        with played(second, net):
+            eventually(lambda: ready(daemon))
+            again = {(bar["symbol"], bar["open_time"]) for bar in stored_bars(daemon)}
+            assert again >= {(bar["symbol"], bar["open_time"]) for bar in stored}
 
 
 def in_image(image: str, script: str) -> str:
