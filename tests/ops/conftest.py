@@ -44,7 +44,13 @@ def render(folder: Path) -> str:
     ).stdout
 
 
-SOURCES = {"base": [], "kind": [], "eks": [], "eks-sharded": ["shards", "monitoring"]}
+SOURCES = {
+    "base": [],
+    "kind": [],
+    "eks": [],
+    "eks-sharded": ["shards", "monitoring"],
+    "eks-secured": ["tls", "tokens"],
+}
 """What is rendered: the base, an overlay, an overlay with components that users add."""
 
 
