@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from candled.domain.event import BarEvent
+from candled.domain.shards import parse_shards
 from candled.domain.status import DaemonStatus
 from candled.errors import UserError
 from candled.feed.backoff import Backoff
@@ -88,7 +89,7 @@ async def serve_daemon(
         task_status: started with the bound addresses once bars can be streamed and queried.
     """
     rng = random.Random()  # noqa: S311 - jitter
-    vitals = Vitals()
+    vitals = Vitals(_symbols_elsewhere(settings))
     chart = _Chart()
     async with open_rest(settings.rest_urls, settings.rest_weight_per_minute) as rest, trio.open_nursery() as http:
         collectors = [TableCollector(STATUS_METRICS, vitals.status)]
@@ -99,6 +100,12 @@ async def serve_daemon(
         if description is not None:
             await _serve_bars(settings, stop, rest, description, vitals, http_address, chart, rng, task_status)
         http.cancel_scope.cancel()
+
+
+def _symbols_elsewhere(settings: DaemonSettings) -> dict[str, str]:
+    if not settings.shards:
+        return {}
+    return parse_shards(settings.shards).elsewhere(settings.shard, settings.shard_address)
 
 
 async def _serve_bars(

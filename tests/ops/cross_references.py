@@ -237,8 +237,9 @@ CLUSTER_WIDE = {"Namespace", "StorageClass"}
 
 
 PLANNED_SETTINGS = {
-    *("CANDLED_SHARDS", "CANDLED_SHARD", "CANDLED_SHARD_ADDRESS"),
-    *("CANDLED_GRPC_TLS_CERTIFICATE", "CANDLED_GRPC_TLS_KEY", "CANDLED_TOKENS_FILE"),
+    "CANDLED_GRPC_TLS_CERTIFICATE",
+    "CANDLED_GRPC_TLS_KEY",
+    "CANDLED_TOKENS_FILE",
 }
 """What components are ready for and the daemon is not yet."""
 
