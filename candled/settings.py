@@ -101,6 +101,11 @@ class DaemonSettings:
     rest_weight_per_minute: int = setting(
         "Request weight a minute that repairs may use.", default=3000, check=at_least(50)
     )
+    backfill_hours: float = setting(
+        "Hours of bars to fetch from the exchange's klines for a symbol that has none stored.",
+        default=0.0,
+        check=at_least(0),
+    )
     chart: bool = setting("Serve the chart on the HTTP port.", default=True)
     log_level: str = setting(
         "Least level logged: debug, info, warning or error.",

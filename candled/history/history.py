@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from candled.domain.bar import Bar
-from candled.domain.event import BarEvent, BarEventKind
+from candled.domain.event import POSITION_BITS, BarEvent, BarEventKind
 from candled.domain.interval import MINUTE, ONE_MINUTE, parse_interval
 from candled.history import query, reader
 from candled.history.columns import ROW_COLUMNS, ROW_SCHEMA, bars_from_rows, positions_from_rows, rows_from_events
@@ -48,8 +48,6 @@ _FIRST_RETRY: Final = 0.1
 _LAST_WRITES: Final = 5.0
 """Seconds that an ending history takes to store what waits."""
 
-POSITION_BITS: Final = 32
-"""A position is an epoch, shifted by so many bits, and a count within it."""
 
 _ROWS: Final = ", ".join(ROW_COLUMNS)
 
