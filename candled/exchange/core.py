@@ -140,6 +140,8 @@ class Exchange:
     def admit(self, address: str) -> bool:
         """Whether this address may open another connection now."""
         now = self.clock.monotonic()
+        for known in [known for known, times in self._attempts.items() if times[-1] <= now - _ATTEMPT_WINDOW_S]:
+            del self._attempts[known]
         attempts = self._attempts.setdefault(address, deque())
         while attempts and attempts[0] <= now - _ATTEMPT_WINDOW_S:
             attempts.popleft()
