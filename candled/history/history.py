@@ -200,7 +200,8 @@ class DurableHistory:
         self._reader = reader.open_memory_database(threads=str(_READERS), memory_limit="512MB")
         self._reader_limit = trio.CapacityLimiter(_READERS)
         self._journal_lock = trio.Lock()
-        self._files_lock = trio.Lock()
+        self._keep_lock = trio.Lock()
+        self._publish_lock = trio.Lock()
         self._stored = trio.Event()
         self._published = trio.Event()
         self._problems: dict[str, str] = {}
@@ -372,7 +373,7 @@ class DurableHistory:
         Raises:
             OSError, duckdb.Error, pyarrow.ArrowException: the disk does not take it.
         """
-        async with self._files_lock:
+        async with self._publish_lock:
             tables = list(self._unpublished)
             if not tables:
                 return
@@ -390,7 +391,7 @@ class DurableHistory:
         Raises:
             OSError, duckdb.Error, pyarrow.ArrowException: the disk does not take it, or a file is damaged.
         """
-        async with self._files_lock:
+        async with self._keep_lock:
             step = self._layout.next_step(trio.current_time(), self._newest_open_time())
             if step is None:
                 return False
@@ -418,11 +419,12 @@ class DurableHistory:
 
     async def _fold(self, step: Fold) -> None:
         layout, store = self._layout, self._store
-        recents = layout.recents
-        days_by_symbol = await trio.to_thread.run_sync(store.days_to_fold, step.boundary, recents, layout.segments)
+        days_by_symbol = await trio.to_thread.run_sync(
+            store.days_to_fold, step.boundary, step.recents, layout.segments
+        )
         for symbol, days in days_by_symbol.items():
             for target, inputs in layout.targets(symbol, days, step.boundary):
-                await trio.to_thread.run_sync(store.fold, target, inputs, recents)
+                await trio.to_thread.run_sync(store.fold, target, inputs, step.recents)
                 layout.add(trio.current_time(), target)
 
     async def _shorten_journal(self, boundary: int) -> None:
