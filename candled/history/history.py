@@ -40,7 +40,7 @@ from candled.history.threads import run_query
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
-_DISK_ERRORS = (OSError, duckdb.Error, pa.ArrowException)
+_DISK_ERRORS = (OSError, duckdb.Error, pa.ArrowException, DataDirectoryError)
 """What a disk that is full, read-only or broken raises, by way of those who write to it."""
 _READERS: Final = 2
 _FIRST_WINDOW: Final = 1000

@@ -45,7 +45,7 @@ class Store:
         self._publishing.close()
 
     def find(self) -> tuple[list[Segment], list[Recent], list[Path]]:
-        """The segments and recent files that are there, and those recent ones that are damaged."""
+        """The segments and recent files that are there, and those whose footer is damaged."""
         recents: list[Recent] = []
         damaged: list[Path] = []
         for recent in reader.find_recents(self.root):
@@ -55,7 +55,14 @@ class Store:
                 damaged.append(path)
             else:
                 recents.append(attrs.evolve(recent, rows=footer[0], oldest=footer[1]))
-        return list(reader.find_segments(self.root)), recents, damaged
+        segments: list[Segment] = []
+        for segment in reader.find_segments(self.root):
+            path = self.segment_path(segment)
+            if read_footer(path) is None:
+                damaged.append(path)
+            else:
+                segments.append(segment)
+        return segments, recents, damaged
 
     def recent_path(self, recent: Recent) -> Path:
         """Where that recent file stands."""
@@ -128,7 +135,7 @@ class Store:
             return journal
         self._connection.register("journal", journal)
         try:
-            return self._query(
+            return self._rows(
                 f"FROM ({query.newest_rows('FROM journal')}) row WHERE NOT EXISTS "
                 f"(FROM ({self.recent_sql(recents)} UNION ALL {self.sealed_sql(segments)}) known "
                 "WHERE known.symbol = row.symbol AND known.open_time = row.open_time "
@@ -182,6 +189,9 @@ class Store:
 
     def _query(self, sql: str) -> pa.Table:
         return self._connection.sql(sql).to_arrow_table()
+
+    def _rows(self, sql: str) -> pa.Table:
+        return self._query(sql).cast(ROW_SCHEMA)
 
 
 def _within(segment: Segment) -> str:

@@ -15,8 +15,6 @@ from candled.history import connect, open_history
 from tests.history.bars import START
 from tests.history.writing_process import STEP, SYMBOLS
 
-LIVES_SECONDS = (0.3, 6.0)
-
 
 async def live_and_die(path: Path, seconds: float) -> int | None:
     """Start the writing process, kill it some time later, and return the last number that it acknowledged."""
@@ -89,15 +87,15 @@ def check(path: Path, acknowledged: int) -> None:
         assert revisions == (revised if symbol == "BTCUSDT" else 0)
 
 
-async def kill_again_and_again(path: Path, kills: int, seed: int) -> None:
+async def kill_again_and_again(path: Path, kills: int, seed: int, longest_seconds: float) -> None:
     rng = random.Random(seed)
-    acknowledged = await live_and_die(path, 2.0)
+    acknowledged = await live_and_die(path, 1.0)
     assert acknowledged is not None
     async with trio.open_nursery() as nursery:
         reader = Reader(path)
         nursery.start_soon(reader.run)
         for _ in range(kills):
-            last = await live_and_die(path, rng.uniform(*LIVES_SECONDS))
+            last = await live_and_die(path, rng.uniform(0.3, longest_seconds))
             acknowledged = acknowledged if last is None else last
         nursery.cancel_scope.cancel()
     assert reader.queries > kills
@@ -108,7 +106,7 @@ async def kill_again_and_again(path: Path, kills: int, seed: int) -> None:
 
 async def test_a_killed_process_loses_nothing_and_its_reader_sees_nothing_wrong(tmp_path: Path) -> None:
     with trio.fail_after(55):
-        await kill_again_and_again(tmp_path, 2, 1)
+        await kill_again_and_again(tmp_path, 1, 1, 3.0)
 
 
 @pytest.mark.slow
@@ -117,4 +115,4 @@ async def test_many_kills_lose_nothing(tmp_path: Path) -> None:
     kills = int(os.environ.get("CANDLED_KILLS", "20"))
     seed = int(os.environ.get("CANDLED_SEED", "0")) or random.randrange(1, 10**6)
     print(f"CANDLED_SEED={seed}")
-    await kill_again_and_again(tmp_path, kills, seed)
+    await kill_again_and_again(tmp_path, kills, seed, 6.0)
