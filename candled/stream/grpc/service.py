@@ -119,6 +119,7 @@ class CandleService(v1.CandleServiceBase):
             batches = None if begin is None else self._replay(subscription, begin)
             await self._feed(subscription, client, wakeup, batches)
         finally:
+            wakeup.close()
             self._hub.unsubscribe(subscription)
 
     async def _feed(
