@@ -25,6 +25,7 @@ from candled.pipeline import open_pipeline, restore
 from candled.settings import DaemonSettings
 from candled.stream.grpc.server import open_grpc_server
 from candled.stream.hub import Hub
+from candled.stream.web.chart import ChartSource
 from candled.stream.web.server import serve_http
 from candled.vitals import Vitals
 
@@ -88,14 +89,15 @@ async def serve_daemon(
     """
     rng = random.Random()  # noqa: S311 - jitter
     vitals = Vitals()
+    chart = _Chart()
     async with open_rest(settings.rest_urls, settings.rest_weight_per_minute) as rest, trio.open_nursery() as http:
         collectors = [TableCollector(STATUS_METRICS, vitals.status)]
-        http_address = await http.start(_serve_http, settings, vitals, collectors)
+        http_address = await http.start(_serve_http, settings, vitals, collectors, chart)
         description = None
         with starting:
             description = await _describe(rest, settings, vitals, rng)
         if description is not None:
-            await _serve_bars(settings, stop, rest, description, vitals, http_address, rng, task_status)
+            await _serve_bars(settings, stop, rest, description, vitals, http_address, chart, rng, task_status)
         http.cancel_scope.cancel()
 
 
@@ -106,6 +108,7 @@ async def _serve_bars(
     description: ExchangeDescription,
     vitals: Vitals,
     http_address: str,
+    chart: "_Chart",
     rng: random.Random,
     task_status: trio.TaskStatus[Addresses],
 ) -> None:
@@ -139,6 +142,7 @@ async def _serve_bars(
             ) as pipeline,
         ):
             vitals.serving(description, pipeline, history)
+            chart.source = ChartSource(hub, history, vitals.status)
             log.info("serving", grpc=grpc.address, http=http_address, symbols=list(settings.symbols))
             task_status.started(Addresses(grpc.address, http_address))
             await stop.wait()
@@ -149,6 +153,7 @@ async def _serve_http(
     settings: DaemonSettings,
     vitals: Vitals,
     collectors: Sequence[TableCollector[DaemonStatus]],
+    chart: "_Chart",
     *,
     task_status: trio.TaskStatus[str],
 ) -> None:
@@ -156,8 +161,16 @@ async def _serve_http(
         settings.http_address,
         not_ready_reasons=vitals.not_ready_reasons,
         collectors=collectors,
+        chart=(lambda: chart.source) if settings.chart else None,
         task_status=task_status,
     )
+
+
+@attrs.define
+class _Chart:
+    """Where the chart gets its bars, once there are any: the HTTP port opens before that, to say why."""
+
+    source: ChartSource | None = None
 
 
 async def _describe(

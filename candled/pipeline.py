@@ -22,8 +22,10 @@ from candled.settings import DaemonSettings
 
 FEED_EVENTS: Final = 2_000
 """Batches that may wait for the engine; what finds no room is fetched again later."""
-REBUILD_MINUTES: Final = 240
+REBUILD_MINUTES: Final = 7 * 1440
 """How far back from the newest stored bar an incomplete one is rebuilt at a start."""
+LOOK_BACK_MINUTES: Final = 240
+"""How far back it is looked for minutes that are not there at all."""
 POSITION_BITS: Final = 32
 """Positions of one opening of a data directory; the epoch stands above them."""
 
@@ -31,13 +33,18 @@ POSITION_BITS: Final = 32
 class Stored(Protocol):
     """What of the history is read back."""
 
-    epoch: int
+    @property
+    def epoch(self) -> int:
+        """Number of this opening of the data directory."""
 
     async def newest_bars(self) -> Mapping[str, Bar]:
         """The newest stored 1-minute bar of each symbol."""
 
     async def bars(self, symbol: str, interval: str, start: int, end: int, limit: int) -> list[Bar]:
         """Stored bars with ``start <= open_time < end``, oldest first."""
+
+    async def incomplete_bars(self, symbol: str, since: int, limit: int) -> list[Bar]:
+        """Stored 1-minute bars that are not complete, oldest first."""
 
 
 class Audience(Protocol):
@@ -75,14 +82,25 @@ async def restore(settings: DaemonSettings, stored: Stored) -> tuple[Engine, Rol
         if last is None:
             engine.add(symbol)
             continue
-        since = last.close_time - REBUILD_MINUTES * MINUTE
-        bars = await stored.bars(symbol, ONE_MINUTE.name, since, last.close_time, REBUILD_MINUTES)
-        incomplete = [number for number, bar in enumerate(bars) if not bar.complete]
-        engine.add(symbol, bars[incomplete[0] :] if incomplete else [last])
+        engine.add(symbol, await _bars_to_go_on_from(symbol, last, stored))
         for interval, start in rollup.seed_ranges(last.close_time).items():
             limit = (last.close_time - start) // MINUTE + 1
             rollup.seed(symbol, await stored.bars(symbol, interval, start, last.close_time, limit))
     return engine, rollup
+
+
+async def _bars_to_go_on_from(symbol: str, last: Bar, stored: Stored) -> list[Bar]:
+    oldest = last.close_time - REBUILD_MINUTES * MINUTE
+    incomplete = await stored.incomplete_bars(symbol, oldest, 1)
+    since = last.close_time - LOOK_BACK_MINUTES * MINUTE
+    if incomplete:
+        since = min(since, incomplete[0].open_time - MINUTE)
+    bars = await stored.bars(symbol, ONE_MINUTE.name, since, last.close_time, REBUILD_MINUTES + 1)
+    for number, bar in enumerate(bars):
+        hole_after = number + 1 < len(bars) and bars[number + 1].open_time > bar.close_time
+        if not bar.complete or hole_after:
+            return bars[number:]
+    return [last]
 
 
 @asynccontextmanager

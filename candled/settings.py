@@ -101,6 +101,7 @@ class DaemonSettings:
     rest_weight_per_minute: int = setting(
         "Request weight a minute that repairs may use.", default=3000, check=at_least(50)
     )
+    chart: bool = setting("Serve the chart on the HTTP port.", default=True)
     log_level: str = setting(
         "Least level logged: debug, info, warning or error.",
         default="info",

@@ -22,4 +22,4 @@ def command(config: str | None, **options: Any) -> None:
     """
     settings = load_daemon_settings(config, options).settings
     configure_logging(settings.log_level, settings.log_format)
-    run_trio(parts.daemon(), settings)
+    run_trio(parts.run_daemon, settings)

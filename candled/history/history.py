@@ -1,6 +1,5 @@
 """The history as the daemon has it: closed bars go in through the journal, and every stored bar comes out."""
 
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -81,9 +80,8 @@ class HistoryStatistics:
 class History(Protocol):
     """What the daemon needs of a history."""
 
-    @property
-    def epoch(self) -> int:
-        """Number of this opening of the data directory, one higher each time."""
+    epoch: int
+    """Number of this opening of the data directory, one higher each time."""
 
     @property
     def stored_position(self) -> int:
@@ -182,12 +180,14 @@ class DurableHistory:
         journal = self._journal.rows()
         if not directory.found_identity:
             self._directory = raise_epoch(directory, _epoch_after(journal, segments, recents), files)
+        self.epoch = self._directory.epoch
         self._layout = Layout(
             epoch=self._directory.epoch,
             grace=settings.grace,
             seal_delay=settings.seal_delay_microseconds,
             compact_files=settings.compact_files,
             retention=settings.retention_microseconds,
+            refold_delay=settings.refold_delay,
         )
         self._layout.add(now, *segments, *recents)
         unpublished = store.unpublished(journal, self._layout.recents, self._layout.segments)
@@ -207,11 +207,6 @@ class DurableHistory:
         self._last_error: str | None = None
         self._rows_stored = self._commits = self._publications = self._write_errors = 0
         self._commit_seconds = self._commit_seconds_total = 0.0
-
-    @property
-    def epoch(self) -> int:
-        """See ``History``."""
-        return self._directory.epoch
 
     @property
     def stored_position(self) -> int:
@@ -382,8 +377,7 @@ class DurableHistory:
             if not tables:
                 return
             rows = pa.concat_tables(tables)
-            recent = self._layout.publication(rows.num_rows)
-            recent = await trio.to_thread.run_sync(self._store.publish, recent, rows)
+            recent = await trio.to_thread.run_sync(self._store.publish, self._layout.publication(), rows)
             self._layout.add(trio.current_time(), recent)
             del self._unpublished[: len(tables)]
             self._publications += 1
@@ -460,8 +454,7 @@ class DurableHistory:
             published = self._published
             while await self._retry("keep its files in order", self.keep):
                 pass
-            wake_time = self._layout.wake_time()
-            with trio.move_on_at(math.inf if wake_time is None else wake_time):
+            with trio.move_on_at(self._layout.wake_time()):
                 await published.wait()
 
     async def _publish_last(self) -> None:

@@ -12,6 +12,7 @@ Superseded files stay for a grace period, because a reader may have listed them 
 folded from recent files into a segment first, and leaves the recent files one grace period later.
 """
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -25,8 +26,6 @@ from candled.domain.interval import DAY, INTERVALS, MICROSECONDS
 SEQUENCES_PER_EPOCH: Final = 10**9
 FAN_IN: Final = 8
 """So many recent files of about one size become one."""
-MERGED_ROWS_MAX: Final = 300_000
-"""Recent files are not merged beyond this size, which bounds the memory of a merge."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SEGMENT = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)_(\d{1,18})\.parquet", re.ASCII)
@@ -67,6 +66,8 @@ class Recent:
     version: int = 0
     """Higher where a file was made again for the same publications."""
     rows: int = attrs.field(default=0, eq=False, order=False)
+    oldest: int | None = attrs.field(default=None, eq=False, order=False)
+    """Lowest open time in it, microseconds."""
 
     @property
     def name(self) -> str:
@@ -179,6 +180,10 @@ class Layout:
     """A symbol's segments within one month are joined when there are so many, and when the month is over."""
     retention: int | None
     """Microseconds of bar time that bars are kept; None: for good."""
+    refold_delay: float
+    """Seconds that rows older than the last fold gather in recent files before they are folded too."""
+    merged_rows_max: int = 300_000
+    """Recent files are not merged beyond this size, which bounds the memory of a merge."""
     _counter: int = attrs.field(default=0, init=False)
     _segments: dict[str, list[Segment]] = attrs.field(factory=dict, init=False)
     """Those that count, of each symbol, by time."""
@@ -187,6 +192,7 @@ class Layout:
     _superseded: dict[Segment | Recent, float] = attrs.field(factory=dict, init=False)
     """When each may be removed."""
     _folded_until: int | None = attrs.field(default=None, init=False)
+    _refold_time: float = attrs.field(default=math.inf, init=False)
     _carry_time: float = attrs.field(default=0.0, init=False)
     _carry: list[Recent] = attrs.field(factory=list, init=False)
     """Recent files as the last fold found them: what it folded leaves them at the carry time."""
@@ -217,10 +223,10 @@ class Layout:
         self._counter += 1
         return self.epoch * SEQUENCES_PER_EPOCH + self._counter
 
-    def publication(self, rows: int) -> Recent:
-        """The recent file to write next, for so many rows."""
+    def publication(self) -> Recent:
+        """The recent file to write next."""
         sequence = self.next_sequence()
-        return Recent(sequence, sequence, rows=rows)
+        return Recent(sequence, sequence)
 
     def add(self, now: float, *files: Segment | Recent) -> None:
         """These files are there now, or were found at start."""
@@ -238,6 +244,8 @@ class Layout:
             known = [*self._recents, *recents]
             self._recents = live_recents(known)
             self._supersede(now, known, self._recents)
+            if any(self._is_late(recent) for recent in recents):
+                self._refold_time = min(self._refold_time, now + self.refold_delay)
 
     def forget(self, *files: Segment | Recent) -> None:
         """These files are gone or set aside."""
@@ -292,24 +300,20 @@ class Layout:
                 tuple(file for file in due if isinstance(file, Recent)),
             )
         boundary = self.boundary(newest_open_time)
-        if (
-            boundary is not None
-            and not self._carry
-            and (self._folded_until is None or boundary > self._folded_until)
-        ):
-            return Fold(boundary)
+        if boundary is not None and not self._carry:
+            new_day = self._folded_until is None or boundary > self._folded_until
+            if new_day or self._refold_time <= now:
+                return Fold(boundary)
         return self._carry_step(now) or self._merge_step() or self._segment_step(boundary)
 
-    def wake_time(self) -> float | None:
-        """When there may be a step without anything else happening."""
+    def wake_time(self) -> float:
+        """When there may be a step without anything else happening; infinite if never."""
         times = list(self._superseded.values())
         if self._carry:
             times.append(self._carry_time)
-        return min(times, default=None)
-
-    def fold_again(self) -> None:
-        """Rows older than the boundary have come: the next step folds them."""
-        self._folded_until = None
+        else:
+            times.append(self._refold_time)
+        return min(times)
 
     def done(self, step: Step, now: float, *made: Segment | Recent) -> None:
         """A step is carried out; ``made`` are the files it brought."""
@@ -319,6 +323,7 @@ class Layout:
                 self.forget(*step.segments, *step.recents)
             case Fold():
                 self._folded_until = step.boundary
+                self._refold_time = math.inf
                 self._carry_time = now + self.grace
                 self._carry = self.recents
                 self._unchecked.update(self._segments)
@@ -331,12 +336,15 @@ class Layout:
         for file in set(known).difference(live):
             self._superseded.setdefault(file, now + self.grace)
 
+    def _is_late(self, recent: Recent) -> bool:
+        return self._folded_until is not None and recent.oldest is not None and recent.oldest < self._folded_until
+
     def _carry_step(self, now: float) -> MergeRecents | None:
         if not self._carry or now < self._carry_time:
             return None
         inputs: list[Recent] = []
         for recent in self._carry:
-            if inputs and sum(r.rows for r in inputs) + recent.rows > MERGED_ROWS_MAX:
+            if inputs and sum(r.rows for r in inputs) + recent.rows > self.merged_rows_max:
                 break
             inputs.append(recent)
         return MergeRecents(tuple(inputs), _over(inputs), self._folded_until)
@@ -348,7 +356,7 @@ class Layout:
         for level in range(highest + 1):
             run: list[Recent] = []
             for recent in reversed(self._recents):
-                if _level(recent.rows) > level or sum(r.rows for r in run) + recent.rows > MERGED_ROWS_MAX:
+                if _level(recent.rows) > level or sum(r.rows for r in run) + recent.rows > self.merged_rows_max:
                     break
                 run.append(recent)
             if len(run) >= FAN_IN:
@@ -392,7 +400,8 @@ def _over(inputs: Sequence[Recent]) -> Recent:
     """The file that supersedes these, which are all that there are from the first to the last of them."""
     rows = sum(recent.rows for recent in inputs)
     version = inputs[0].version + 1 if len(inputs) == 1 else 0
-    return Recent(inputs[0].first, inputs[-1].last, version, rows)
+    oldest = min((recent.oldest for recent in inputs if recent.oldest is not None), default=None)
+    return Recent(inputs[0].first, inputs[-1].last, version, rows, oldest)
 
 
 def _level(rows: int) -> int:

@@ -38,12 +38,8 @@ class MemoryHistory:
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
+        self.epoch = store.epoch
         self._stored_position = store.epoch << POSITION_BITS
-
-    @property
-    def epoch(self) -> int:
-        """See ``History``."""
-        return self._store.epoch
 
     @property
     def stored_position(self) -> int:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from candled.history.columns import ROW_SCHEMA, SEGMENT_SCHEMA
@@ -31,13 +32,22 @@ def write_recent(files: Files, path: Path, rows: pa.Table) -> None:
     _write(files, path, rows.select(ROW_SCHEMA.names).cast(ROW_SCHEMA), ["symbol", "open_time"])
 
 
-def count_rows(path: Path) -> int | None:
-    """How many rows a file has by its footer; None if it is damaged."""
+def read_footer(path: Path) -> tuple[int, int | None] | None:
+    """How many rows a file has and its lowest open time, microseconds; None if its footer is damaged."""
     try:
-        rows: int = pq.read_metadata(path).num_rows
-    except (pa.ArrowException, OSError):
+        footer = pq.read_metadata(path)
+        column = footer.schema.names.index("open_time")
+        groups = [footer.row_group(index).column(column).statistics for index in range(footer.num_row_groups)]
+        oldest = min((group.min_raw for group in groups if group is not None and group.has_min_max), default=None)
+    except (pa.ArrowException, OSError, ValueError):
         return None
-    return rows
+    return footer.num_rows, oldest
+
+
+def oldest_open_time(rows: pa.Table) -> int | None:
+    """Lowest open time of rows, microseconds; None if there are none."""
+    oldest: int | None = pc.min(rows.column("open_time").cast(pa.int64())).as_py()
+    return oldest
 
 
 def _write(files: Files, path: Path, rows: pa.Table, order: list[str]) -> None:

@@ -15,6 +15,8 @@ class HistorySettings:
     """Seconds that a superseded file stays for readers that have listed it."""
     seal_delay: float = 3600.0
     """Seconds of bar time after midnight at which a day is sealed."""
+    refold_delay: float = 3600.0
+    """Seconds that corrections of sealed days gather before their files are made again."""
     compact_files: int = 10
     """A symbol's sealed files within one month are joined at so many; in any case when the month is over."""
     retention_days: int | None = None

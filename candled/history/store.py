@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+import attrs
 import pyarrow as pa
 
 from candled.domain.interval import DAY
@@ -13,7 +14,7 @@ from candled.history.columns import ROW_SCHEMA
 from candled.history.directory import Directory
 from candled.history.files import Files
 from candled.history.layout import Expire, MergeRecents, Recent, Rewrite, Segment
-from candled.history.parquet import count_rows, write_recent, write_segment
+from candled.history.parquet import oldest_open_time, read_footer, write_recent, write_segment
 
 _NO_ROWS: Final = ROW_SCHEMA.empty_table()
 
@@ -47,11 +48,11 @@ class Store:
         damaged: list[Path] = []
         for recent in reader.find_recents(self.root):
             path = self.recent_path(recent)
-            rows = count_rows(path)
-            if rows is None:
+            footer = read_footer(path)
+            if footer is None:
                 damaged.append(path)
             else:
-                recents.append(Recent(recent.first, recent.last, recent.version, rows))
+                recents.append(attrs.evolve(recent, rows=footer[0], oldest=footer[1]))
         return list(reader.find_segments(self.root)), recents, damaged
 
     def recent_path(self, recent: Recent) -> Path:
@@ -70,7 +71,7 @@ class Store:
         finally:
             self._connection.unregister("added")
         write_recent(self._files, self.recent_path(recent), newest)
-        return Recent(recent.first, recent.last, recent.version, newest.num_rows)
+        return attrs.evolve(recent, rows=newest.num_rows, oldest=oldest_open_time(newest))
 
     def merge(self, step: MergeRecents) -> Recent:
         """Carry out a merge of recent files."""
@@ -79,8 +80,7 @@ class Store:
             rows = f"FROM ({rows}) WHERE epoch_us(open_time) >= {step.drop_before}"
         merged = self._query(f"FROM ({rows}) ORDER BY symbol, open_time")
         write_recent(self._files, self.recent_path(step.output), merged)
-        output = step.output
-        return Recent(output.first, output.last, output.version, merged.num_rows)
+        return attrs.evolve(step.output, rows=merged.num_rows, oldest=oldest_open_time(merged))
 
     def days_to_fold(
         self, boundary: int, recents: Sequence[Recent], segments: Sequence[Segment]

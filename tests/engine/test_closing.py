@@ -182,8 +182,9 @@ def test_a_minute_whose_trades_are_unfillable_is_taken_from_its_kline() -> None:
     arrive(engine, trade(13, 130), trade(14, 185))
     engine.handle(RangeUnfillable("X", 11, 12, "gone"), 0.0)
     events = settle(engine, {1: kline(1, count=2)})
-    assert told(events) == [("REVISION", 1, True, 1)]  # the count meets the known ids at both ends
-    assert (events[-1].bar.first_trade_id, events[-1].bar.last_trade_id) == (11, 12)
+    # Its count meets the known ids at both ends: that proves it, and the bars beside it too.
+    assert told(events) == [("REVISION", 1, True, 1), ("REVISION", 0, True, 1), ("REVISION", 2, True, 1)]
+    assert (events[0].bar.first_trade_id, events[0].bar.last_trade_id) == (11, 12)
     events = settle(engine, {1: kline(1, count=2)})
     assert told(events) == []
 

@@ -74,7 +74,7 @@ class Source:
         return page, page[-1].last_id + 1 if page else None
 
     async def newest(self, symbol: str) -> Trade | None:
-        return self.trade(self.count)
+        return self.trade(self.count if self.shown is None else self.shown)
 
     async def klines(self, symbol: str, first_open_time: int, limit: int) -> list[Bar]:
         self._ask("klines")

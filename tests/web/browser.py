@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
+import httpx
 import trio
 from trio_websocket import WebSocketConnection, open_websocket_url
 
@@ -23,6 +25,10 @@ def find_browser() -> str | None:
     if named := os.environ.get("CANDLED_TEST_BROWSER"):
         return named
     return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+class PageChangedError(Exception):
+    """The page went elsewhere while an expression was evaluated."""
 
 
 @attrs.define
@@ -42,6 +48,8 @@ class Page:
         await done.wait()
         answer = self._answers.pop(number)
         if "error" in answer:
+            if "context" in answer["error"]["message"]:
+                raise PageChangedError(answer["error"]["message"])
             raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
 
@@ -59,9 +67,13 @@ class Page:
             AssertionError: it does not become true in time; says what the page shows.
         """
         with trio.move_on_after(seconds):
-            while not await self.evaluate(f"Boolean({expression})"):
+            while True:
+                try:
+                    if await self.evaluate(f"(() => {{ try {{ return Boolean({expression}) }} catch {{}} }})()"):
+                        return
+                except PageChangedError:
+                    pass
                 await trio.sleep(0.05)
-            return
         text = await self.evaluate("document.body.innerText")
         raise AssertionError(f"never true: {expression}\nproblems: {self.problems}\npage:\n{text}")
 
@@ -89,7 +101,8 @@ class Page:
         answer = await self.call("Page.captureScreenshot", format="png")
         await trio.Path(path).write_bytes(base64.b64decode(answer["data"]))
 
-    async def _read(self) -> None:
+    async def read(self) -> None:
+        """Take what the browser says, until cancelled."""
         while True:
             message = json.loads(await self._socket.get_message())
             if (number := message.get("id")) is not None:
@@ -106,49 +119,51 @@ class Page:
                 self.problems.append(json.dumps(message["params"]["entry"]))
 
 
-@asynccontextmanager
-async def open_page(browser: str, *, dark: bool = True) -> AsyncIterator[Page]:
-    """A page in a browser of its own, with a profile of its own that is gone afterwards."""
-    with tempfile.TemporaryDirectory() as profile:
+@contextmanager
+def running(browser: str) -> Iterator[int]:
+    """A browser with a profile of its own that is gone afterwards; gives the port of its DevTools protocol."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [
             browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
             "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
             "--hide-scrollbars", "--force-color-profile=srgb", "--remote-debugging-port=0",
             f"--user-data-dir={profile}", "about:blank",
         ]  # fmt: skip
-        process = await trio.lowlevel.open_process(
+        with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            port = await _port(trio.Path(profile) / "DevToolsActivePort")
-            target = await _first_page(port)
-            async with open_websocket_url(target, max_message_size=64 * 1024 * 1024) as socket:
-                page = Page(socket)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(page._read)
-                    for domain in ("Page", "Runtime", "Log"):
-                        await page.call(f"{domain}.enable")
-                    await page.prefer("dark" if dark else "light")
-                    await page.size(1200, 760)
-                    yield page
-                    nursery.cancel_scope.cancel()
-        finally:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
+        ) as process:
+            try:
+                yield _port(Path(profile) / "DevToolsActivePort")
+            finally:
+                process.kill()
 
 
-async def _port(path: trio.Path) -> int:
-    with trio.fail_after(30):
-        while True:
-            if await path.exists() and (words := (await path.read_text()).split()):
-                return int(words[0])
-            await trio.sleep(0.05)
+@asynccontextmanager
+async def open_page(port: int, *, dark: bool = True) -> AsyncIterator[Page]:
+    """A page of its own in a running browser, without cookies or storage of other pages."""
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as devtools:
+        root = (await devtools.get("/json/version")).json()["webSocketDebuggerUrl"]
+        async with open_websocket_url(root) as socket, trio.open_nursery() as nursery:
+            browser = Page(socket)
+            nursery.start_soon(browser.read)
+            context = await browser.call("Target.createBrowserContext")
+            created = await browser.call("Target.createTarget", url="about:blank", **context)
+            address = f"ws://127.0.0.1:{port}/devtools/page/{created['targetId']}"
+            async with open_websocket_url(address, max_message_size=64 * 1024 * 1024) as page_socket:
+                page = Page(page_socket)
+                nursery.start_soon(page.read)
+                for domain in ("Page", "Runtime", "Log"):
+                    await page.call(f"{domain}.enable")
+                await page.prefer("dark" if dark else "light")
+                await page.size(1200, 760)
+                yield page
+                nursery.cancel_scope.cancel()
 
 
-async def _first_page(port: int) -> str:
-    import httpx
-
-    async with httpx.AsyncClient() as client:
-        targets = (await client.get(f"http://127.0.0.1:{port}/json")).json()
-    return next(target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page")
+def _port(path: Path) -> int:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if path.exists() and (words := path.read_text().split()):
+            return int(words[0])
+        time.sleep(0.05)
+    raise RuntimeError("the browser did not start within 30 s")

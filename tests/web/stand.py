@@ -43,7 +43,7 @@ class Stored:
 def made_up_bar(symbol="BTCUSDT", open_time=NOW, seed=0, **values):
     """A closed bar with plausible prices."""
     dice = random.Random(f"{symbol} {open_time // MINUTE} {seed}")
-    middle = 9_600_000_000_000 + round(40_000_000_000 * dice.random())
+    middle = 9_600_000_000_000 + dice.randrange(0, 40_000_000_000, 1_000_000)
     prices = [middle + dice.randrange(-9_000_000_000, 9_000_000_000, 1_000_000) for _ in range(4)]
     count = dice.randint(1, 900)
     fields = {

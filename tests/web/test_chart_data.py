@@ -33,6 +33,12 @@ async def test_a_page_is_the_newest_bars_before_a_time_oldest_first() -> None:
     assert await times(stand, NOW - 3 * MINUTE, 3) == ([5, 4], False)
 
 
+async def test_a_page_of_a_single_bar_is_the_newest_one() -> None:
+    stand = Stand()
+    stand.stored.add(*minutes_ago(50, 9, 8))
+    assert await times(stand, NOW - MINUTE // 2, 1) == ([8], True)
+
+
 async def test_pages_put_together_are_the_whole_history() -> None:
     stand = Stand()
     agos = [ago for ago in range(300, 0, -1) if ago % 7 and not 100 < ago < 150]

@@ -42,17 +42,21 @@ async def page_before(stored: StoredBars, hub: Hub, symbol: str, interval: Inter
     first = min(await between(0, end, 1), default=end)
     if first >= end:
         return Page([], older=False)
-    span = (interval.length or _MONTH) * limit
+    length = interval.length or _MONTH
+    span = length * limit
     start, stop = interval.floor(end - span), end
     width = span
     while start > first and not await between(start, stop, 1):  # a long absence: look further back
         width *= 4
         start, stop = max(interval.floor(stop - width), first), start
-    while stop - start > span:  # and find the newest bars in what was found
+    while stop - start > max(span, 2 * length):  # and find the newest bars in what was found
         middle = interval.floor((start + stop) // 2)
         if await between(middle, stop, 1):
             start = middle
         else:
             stop = middle
-    bars = await between(start, stop, limit)
+    found = await between(start, stop, limit + 2)
+    newest = max(found)
+    start = max(interval.floor(newest - span) + 1, first)
+    bars = await between(start, newest + 1, limit)
     return Page([bars[time] for time in sorted(bars)][-limit:], older=start > first)
