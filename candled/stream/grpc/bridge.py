@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, ParamSpec, TypeVar
 
+import structlog
 import trio
 import trio_asyncio
 
+_log = structlog.get_logger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _CALLBACKS_MAX: Final = 100
@@ -23,7 +25,13 @@ async def open_asyncio() -> AsyncIterator[None]:
     """Trio side: an asyncio loop lives inside."""
     async with trio_asyncio.open_loop() as loop:
         _run_ready_callbacks_together(loop)
+        loop.set_exception_handler(_log_callback_error)
         yield
+
+
+def _log_callback_error(_loop: object, context: dict[str, Any]) -> None:
+    """A callback of one connection failed: say so, and serve the others on. Trio-asyncio would end the process."""
+    _log.error("asyncio callback failed", what=context.get("message"), exc_info=context.get("exception"))
 
 
 def _run_ready_callbacks_together(loop: Any) -> None:
