@@ -25,6 +25,7 @@ from candled.history import DurableHistory, open_history
 from candled.metrics import STATUS_METRICS, TableCollector
 from candled.pipeline import open_pipeline, restore
 from candled.settings import DaemonSettings
+from candled.stream.grpc.security import SecurityFiles
 from candled.stream.grpc.server import open_grpc_server
 from candled.stream.hub import Hub
 from candled.stream.web.chart import ChartSource
@@ -128,10 +129,23 @@ async def _serve_bars(
             snapshot=rollup.forming,
             symbols=lambda: list(engine.symbols),
             stored=history,
+            backlog_max=settings.grpc_backlog_max,
+            streams_max=settings.grpc_streams_max,
         )
         async with (
             send_closed,
-            open_grpc_server(settings.grpc_address, hub=hub, stored=history, status=vitals.status) as grpc,
+            open_grpc_server(
+                settings.grpc_address,
+                hub=hub,
+                stored=history,
+                status=vitals.status,
+                files=SecurityFiles(
+                    certificate=settings.grpc_tls_certificate,
+                    key=settings.grpc_tls_key,
+                    client_authority=settings.grpc_tls_client_authority,
+                    tokens=settings.tokens_file,
+                ),
+            ) as grpc,
             open_pipeline(
                 settings,
                 description,
