@@ -1,7 +1,7 @@
 """The way of a trade from the exchange to its bars: feed, repair and engine, wired together."""
 
 import random
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
@@ -64,6 +64,8 @@ class Pipeline:
     engine: Engine
     feed: BinanceFeed
     repairer: Repairer
+    waiting: Callable[[], trio.MemoryChannelStatistics]
+    """The queue of events for the engine."""
 
 
 async def restore(settings: DaemonSettings, stored: Stored) -> tuple[Engine, RollUp]:
@@ -157,6 +159,6 @@ async def open_pipeline(
             field.start_soon(feed.run, send.clone())
             field.start_soon(repairer.run)
             try:
-                yield Pipeline(engine, feed, repairer)
+                yield Pipeline(engine, feed, repairer, send.statistics)
             finally:
                 field.cancel_scope.cancel()
