@@ -44,6 +44,11 @@ async def open_client(address: str) -> "AsyncIterator[TrioClient]":
         async with open_trio_client(address) as client:
             yield client
     except ClientError as error:
+        if error.text.startswith("no daemon answers"):
+            raise UserError(
+                f"No daemon answers at {address}: start one with `candled run` or `candled demo`, "
+                "or give --address."
+            ) from error
         raise UserError(f"{error.text[:1].upper()}{error.text[1:].rstrip('.')}.") from error
 
 
