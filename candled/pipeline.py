@@ -58,6 +58,8 @@ class Pipeline:
     engine: Engine
     feed: BinanceFeed
     repairer: Repairer
+    waiting: Callable[[], trio.MemoryChannelStatistics]
+    """The queue of events for the engine."""
 
 
 async def restore(
@@ -153,6 +155,6 @@ async def open_pipeline(
             field.start_soon(feed.run, send.clone())
             field.start_soon(repairer.run)
             try:
-                yield Pipeline(engine, feed, repairer)
+                yield Pipeline(engine, feed, repairer, send.statistics)
             finally:
                 field.cancel_scope.cancel()

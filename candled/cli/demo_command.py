@@ -14,7 +14,7 @@ from candled.cli import parts
 from candled.cli.settings_options import load_daemon_settings, load_exchange_settings, settings_options
 from candled.cli.trio_runner import run_trio
 from candled.errors import UserError
-from candled.logs import configure_logging
+from candled.logs import LogCounts, configure_logging
 from candled.settings import DaemonSettings, ExchangeSettings
 from candled.settings_sources import DEFAULT_SOURCE
 
@@ -60,7 +60,7 @@ def command(config: str | None, seed: str | None, speed: str | None, **options: 
     if loaded.sources["http_address"] == DEFAULT_SOURCE and _in_use(settings.http_address):
         settings = attrs.evolve(settings, http_address="127.0.0.1:0")
     exchange = load_exchange_settings(config, {"seed": seed, "speed": speed}).settings
-    configure_logging(settings.log_level, settings.log_format)
+    logs = configure_logging(settings.log_level, settings.log_format)
     newest = _newest_bar_end(settings.data_dir)
     exchange = attrs.evolve(
         exchange,
@@ -68,7 +68,7 @@ def command(config: str | None, seed: str | None, speed: str | None, **options: 
         symbols=settings.symbols,
         epoch=exchange.epoch or market_epoch(datetime.now(UTC), newest, exchange.speed, settings.data_dir),
     )
-    run_trio(_run, settings, exchange)
+    run_trio(_run, settings, exchange, logs)
 
 
 def market_epoch(now: datetime, newest: datetime | None, speed: float, data_dir: Path) -> str:
@@ -98,12 +98,12 @@ def _newest_bar_end(data_dir: Path) -> datetime | None:
     return row[0] if row else None
 
 
-async def _run(settings: DaemonSettings, exchange: ExchangeSettings) -> None:
+async def _run(settings: DaemonSettings, exchange: ExchangeSettings, logs: LogCounts) -> None:
     async with trio.open_nursery() as outer:  # the market outlives the daemon, as a real one does
         market = await outer.start(parts.serve_exchange, exchange)
         settings = attrs.evolve(settings, stream_urls=(market.stream_url,), rest_urls=(market.rest_url,))
         async with trio.open_nursery() as inner:
-            addresses = await inner.start(parts.run_daemon, settings)
+            addresses = await inner.start(parts.run_daemon, settings, logs)
             click.echo(_next_steps(settings, addresses))
             sys.stdout.flush()
         outer.cancel_scope.cancel()
