@@ -188,7 +188,8 @@ class DurableHistory:
             refold_delay=settings.refold_delay,
         )
         self._layout.add(now, *segments, *recents)
-        unpublished = store.unpublished(journal, self._layout.recents, self._layout.segments)
+        # Rows out of DuckDB allow nulls everywhere: with another schema they could not be joined with new rows.
+        unpublished = store.unpublished(journal, self._layout.recents, self._layout.segments).cast(ROW_SCHEMA)
         self._unpublished: list[pa.Table] = [unpublished] if unpublished.num_rows else []
         newest = store.newest(self._layout.recents, self._layout.segments, unpublished)
         self._newest = {bar.symbol: bar for bar in bars_from_rows(newest, ONE_MINUTE.name)}
