@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import trio
 from candled.cli import parts
 from candled.cli.settings_options import load_daemon_settings, load_exchange_settings, settings_options
 from candled.cli.trio_runner import run_trio
+from candled.errors import UserError
 from candled.logs import configure_logging
 from candled.settings import DaemonSettings, ExchangeSettings
 from candled.settings_sources import DEFAULT_SOURCE
@@ -49,7 +51,41 @@ def command(config: str | None, seed: str | None, speed: str | None, **options: 
         settings = attrs.evolve(settings, http_address="127.0.0.1:0")
     exchange = load_exchange_settings(config, {"seed": seed, "speed": speed}).settings
     configure_logging(settings.log_level, settings.log_format)
-    run_trio(_run, settings, attrs.evolve(exchange, address="127.0.0.1:0"))
+    newest = _newest_bar_end(settings.data_dir)
+    exchange = attrs.evolve(
+        exchange,
+        address="127.0.0.1:0",
+        symbols=settings.symbols,
+        epoch=exchange.epoch or market_epoch(datetime.now(UTC), newest, exchange.speed, settings.data_dir),
+    )
+    run_trio(_run, settings, exchange)
+
+
+def market_epoch(now: datetime, newest: datetime | None, speed: float, data_dir: Path) -> str:
+    """When the market's clock equals the wall clock, so that its time is now or, if bars are newer, goes on there.
+
+    A faster market runs ahead of the wall clock; one that began again at the present would have only trades that
+    the stored bars hold already.
+
+    Raises:
+        UserError: bars are ahead of the wall clock and the market is not to run faster.
+    """
+    if newest is None or newest <= now:
+        return now.isoformat()
+    if speed <= 1:
+        raise UserError(
+            f"{data_dir} holds bars up to {newest:%Y-%m-%d %H:%M} UTC, ahead of the clock, from a faster demo: "
+            "give --speed more than 1, or another --data-dir, or delete it."
+        )
+    return (now - (newest - now) / (speed - 1)).isoformat()
+
+
+def _newest_bar_end(data_dir: Path) -> datetime | None:
+    if not data_dir.exists():
+        return None
+    with parts.connect_history(data_dir) as connection:
+        row = connection.execute("SELECT max(close_time) FROM bars WHERE interval = '1m'").fetchone()
+    return row[0] if row else None
 
 
 async def _run(settings: DaemonSettings, exchange: ExchangeSettings) -> None:

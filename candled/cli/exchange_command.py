@@ -8,10 +8,17 @@ import trio
 from candled.cli import parts
 from candled.cli.settings_options import load_exchange_settings, settings_options
 from candled.cli.trio_runner import end_line, run_trio
+from candled.exchange import faults
 from candled.settings import ExchangeSettings
 
+FAULTS_HELP = "\n\n".join(
+    f"\b\n{paragraph.replace('``', '`')}"
+    for paragraph in ["How faults are written:", *(faults.__doc__ or "").strip().split("\n\n")[1:]]
+)
+"""How faults are written, as their module tells it, line by line."""
 
-@click.command("exchange")
+
+@click.command("exchange", epilog=FAULTS_HELP)
 @settings_options(ExchangeSettings)
 def command(config: str | None, **options: Any) -> None:
     """Run the embedded exchange: a made-up market, or a recording, behind Binance's own forms.

@@ -1,14 +1,12 @@
 """Fetches what the stream did not bring: missing trades, empty minutes' klines, the trade before the first bar."""
 
 import random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import structlog
 import trio
-from msgspec.structs import replace
 
-from candled.domain.bar import NO_TRADE, Bar
 from candled.domain.feed_event import (
     BarsFetched,
     MinutesSettled,
@@ -26,6 +24,10 @@ from candled.feed.interface import (
     TradeSource,
     Wishes,
 )
+from candled.feed.klines import counted_bars
+
+if TYPE_CHECKING:
+    from candled.domain.bar import Bar
 
 PAGE: Final = 1000
 """Rows asked for at once: the exchange's own limit."""
@@ -229,23 +231,11 @@ class _SymbolRepair:
         if end - open_time < self._ways.kline_minutes_min * MINUTE:
             return False
         brought = False
-        next_id = await self._first_id_at(open_time)
-        while open_time < end and next_id is not None:
-            chunk_end = min(end, open_time + (PAGE - 1) * MINUTE)
-            klines = await self._source.klines(self._symbol, open_time, (chunk_end - open_time) // MINUTE)
-            klines = [kline for kline in klines if kline.open_time < chunk_end]
-            chunk_end_id = await self._first_id_at(chunk_end)
-            if chunk_end_id is None or next_id + sum(kline.trade_count for kline in klines) != chunk_end_id:
-                break
-            self._counts.klines += len(klines)
-            await self._submit(BarsFetched(self._symbol, _with_counted_ids(klines, next_id)))
+        async for bars in counted_bars(self._source, self._symbol, open_time, end):
+            self._counts.klines += len(bars)
+            await self._submit(BarsFetched(self._symbol, bars))
             brought = True
-            open_time, next_id = chunk_end, chunk_end_id
         return brought
-
-    async def _first_id_at(self, time: int) -> int | None:
-        trades, _ = await self._source.aggregates_since(self._symbol, time, 1)
-        return trades[0].first_id if trades else None
 
     async def _settle(self, first: int, last: int) -> bool:
         last = min(last, first + (PAGE - 2) * MINUTE)
@@ -266,21 +256,3 @@ class _SymbolRepair:
         before = self._wishes.unsettled(self._symbol), self._wishes.missing(self._symbol)
         await self._submit(MinutesSettled(self._symbol, settled))
         return before != (self._wishes.unsettled(self._symbol), self._wishes.missing(self._symbol))
-
-
-def _with_counted_ids(klines: list[Bar], next_id: int) -> list[Bar]:
-    """Klines whose counts meet the known ids at both ends, as bars with their ids: proven by counting."""
-    bars = []
-    for kline in klines:
-        count = kline.trade_count
-        bars.append(
-            replace(
-                kline,
-                first_trade_id=next_id if count else NO_TRADE,
-                last_trade_id=next_id + count - 1 if count else NO_TRADE,
-                previous_trade_id=next_id - 1,
-                complete=True,
-            )
-        )
-        next_id += count
-    return bars

@@ -26,8 +26,6 @@ from candled.domain.interval import DAY, INTERVALS, MICROSECONDS
 SEQUENCES_PER_EPOCH: Final = 10**9
 FAN_IN: Final = 8
 """So many recent files of about one size become one."""
-MERGED_ROWS_MAX: Final = 300_000
-"""Recent files are not merged beyond this size, which bounds the memory of a merge."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SEGMENT = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)_(\d{1,18})\.parquet", re.ASCII)
@@ -184,6 +182,8 @@ class Layout:
     """Microseconds of bar time that bars are kept; None: for good."""
     refold_delay: float
     """Seconds that rows older than the last fold gather in recent files before they are folded too."""
+    merged_rows_max: int = 300_000
+    """Recent files are not merged beyond this size, which bounds the memory of a merge."""
     _counter: int = attrs.field(default=0, init=False)
     _segments: dict[str, list[Segment]] = attrs.field(factory=dict, init=False)
     """Those that count, of each symbol, by time."""
@@ -344,7 +344,7 @@ class Layout:
             return None
         inputs: list[Recent] = []
         for recent in self._carry:
-            if inputs and sum(r.rows for r in inputs) + recent.rows > MERGED_ROWS_MAX:
+            if inputs and sum(r.rows for r in inputs) + recent.rows > self.merged_rows_max:
                 break
             inputs.append(recent)
         return MergeRecents(tuple(inputs), _over(inputs), self._folded_until)
@@ -356,7 +356,7 @@ class Layout:
         for level in range(highest + 1):
             run: list[Recent] = []
             for recent in reversed(self._recents):
-                if _level(recent.rows) > level or sum(r.rows for r in run) + recent.rows > MERGED_ROWS_MAX:
+                if _level(recent.rows) > level or sum(r.rows for r in run) + recent.rows > self.merged_rows_max:
                     break
                 run.append(recent)
             if len(run) >= FAN_IN:

@@ -233,6 +233,13 @@ class Hub:
         for flush in self._flushes:
             flush()
 
+    def stop_waiting(self) -> None:
+        """Streams that have ended but still wait for their clients give those up."""
+        for group in self._groups.values():
+            for subscription in group.subscriptions:
+                if subscription.ended is not None:
+                    subscription.stop()
+
     def statistics(self) -> HubStatistics:
         """The hub as it is now."""
         return HubStatistics(

@@ -99,6 +99,7 @@ class Subscription:
         self._quiet_since = now
         self._wake_at = now
         self._overflowed = False
+        self._must_stop = False
 
     def __repr__(self) -> str:
         state = self.ended.cause.value if self.ended else "live" if self._live else "replaying"
@@ -110,6 +111,11 @@ class Subscription:
     def overflowed(self) -> bool:
         """More closed bars wait than may: the stream must end."""
         return self._overflowed
+
+    @property
+    def must_stop(self) -> bool:
+        """It has ended, and a message that is being sent does not matter any more."""
+        return self._must_stop
 
     @property
     def oldest_waiting(self) -> int | None:
@@ -204,9 +210,15 @@ class Subscription:
             self._direct = False
             self._forming.clear()
             if ended.cause is EndCause.FELL_BEHIND:
-                self._closed.clear()
+                self.stop()
                 self._counters.fell_behind += 1
             self._outlet.wake()
+
+    def stop(self) -> None:
+        """Having ended, do not wait for the client either."""
+        self._must_stop = True
+        self._closed.clear()
+        self._outlet.wake()
 
     def wait_with(self, messages: Sequence[Message]) -> None:
         """Closed bars that are not stored yet: they are told after the replay."""

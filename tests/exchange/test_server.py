@@ -13,7 +13,7 @@ from trio_websocket import open_websocket_url
 from candled.errors import UserError
 from candled.exchange.server import BoundExchange, serve
 from candled.settings import ExchangeSettings
-from tests.exchange.worlds import recordings
+from tests.recordings import recordings
 
 
 def settings(**changes) -> ExchangeSettings:

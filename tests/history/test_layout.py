@@ -1,5 +1,7 @@
 """The layout decides from names alone: what counts, what to do next, and that nothing is lost on the way."""
 
+from itertools import combinations
+
 import attrs
 import pytest
 from hypothesis import settings
@@ -30,9 +32,15 @@ GRACE = 10.0
 RETENTION = 20 * DAY
 
 
-def make_layout(epoch: int = 1, retention: int | None = None) -> Layout:
+def make_layout(epoch: int = 1, retention: int | None = None, merged_rows_max: int = 300_000) -> Layout:
     return Layout(
-        epoch=epoch, grace=GRACE, seal_delay=HOUR, compact_files=4, retention=retention, refold_delay=60.0
+        epoch=epoch,
+        grace=GRACE,
+        seal_delay=HOUR,
+        compact_files=4,
+        retention=retention,
+        refold_delay=60.0,
+        merged_rows_max=merged_rows_max,
     )
 
 
@@ -140,6 +148,16 @@ def test_a_correction_rewrites_the_segment_that_has_the_day() -> None:
     assert target.covers(month)
 
 
+@attrs.frozen
+class Listing:
+    """What a reader found in the folders at one time, and what it would have read."""
+
+    time: float
+    segments: list[Segment]
+    recents: list[Recent]
+    rows: dict[tuple[str, int], int]
+
+
 class DirectoryModel(RuleBasedStateMachine):
     """Files as dictionaries, steps that may be cut off, restarts, against one dictionary of every bar.
 
@@ -158,13 +176,13 @@ class DirectoryModel(RuleBasedStateMachine):
         self.now = 0.0
         self.epoch = 1
         self.retained_from = 0
-        self.listings: list[tuple[float, list[Segment], list[Recent]]] = []
+        self.listings: list[Listing] = []
 
     @initialize(retention=st.sampled_from([None, RETENTION]))
     def begin(self, retention: int | None) -> None:
         self.retention = retention
         self.newest = FEBRUARY_24
-        self.layout = make_layout(1, retention)
+        self.layout = make_layout(1, retention, 12)
 
     @rule(symbol=st.sampled_from("AB"), ahead=st.integers(1, 3 * 24), count=st.integers(1, 3))
     def close_bars(self, symbol: str, ahead: int, count: int) -> None:
@@ -178,10 +196,11 @@ class DirectoryModel(RuleBasedStateMachine):
         symbol, open_time = data.draw(st.sampled_from(sorted(self.truth)))
         self._store(symbol, open_time, self.truth[symbol, open_time] + 1)
 
-    @rule(symbol=st.sampled_from("AB"), days_ago=st.integers(0, 80))
-    def back_fill_a_bar(self, symbol: str, days_ago: int) -> None:
-        open_time = self.newest - days_ago * DAY - 5 * MINUTE
-        self._store(symbol, open_time, self.truth.get((symbol, open_time), -1) + 1)
+    @rule(symbol=st.sampled_from("AB"), days_ago=st.integers(0, 80), days=st.integers(1, 6))
+    def back_fill(self, symbol: str, days_ago: int, days: int) -> None:
+        for day_ago in range(days_ago, days_ago + days):
+            open_time = self.newest - day_ago * DAY - 5 * MINUTE
+            self._store(symbol, open_time, self.truth.get((symbol, open_time), -1) + 1)
 
     def _store(self, symbol: str, open_time: int, revision: int) -> None:
         for rows in (self.truth, self.journal, self.unpublished):
@@ -287,7 +306,7 @@ class DirectoryModel(RuleBasedStateMachine):
     def restart(self) -> None:
         """kill -9: memory is gone, files and journal are what they are."""
         self.epoch += 1
-        self.layout = make_layout(self.epoch, self.retention)
+        self.layout = make_layout(self.epoch, self.retention, 12)
         self.layout.add(self.now, *self.segments, *self.recents)
         on_disk = self._read(list(self.segments), list(self.recents))
         self.unpublished = {
@@ -298,7 +317,8 @@ class DirectoryModel(RuleBasedStateMachine):
 
     @rule()
     def a_reader_lists(self) -> None:
-        self.listings.append((self.now, live_segments(self.segments), live_recents(self.recents)))
+        segments, recents = live_segments(self.segments), live_recents(self.recents)
+        self.listings.append(Listing(self.now, segments, recents, self._read(segments, recents)))
 
     def _sealed(self, segments: list[Segment]) -> dict[tuple[str, int], int]:
         rows: dict[tuple[str, int], int] = {}
@@ -332,10 +352,17 @@ class DirectoryModel(RuleBasedStateMachine):
 
     @invariant()
     def files_listed_within_the_grace_period_are_still_there(self) -> None:
-        self.listings = [listing for listing in self.listings if self.now - listing[0] < GRACE]
-        for _, segments, recents in self.listings:
-            assert set(segments) <= set(self.segments)
-            assert set(recents) <= set(self.recents)
+        self.listings = [listing for listing in self.listings if self.now - listing.time < GRACE]
+        for listing in self.listings:
+            assert set(listing.segments) <= set(self.segments)
+            assert set(listing.recents) <= set(self.recents)
+
+    @invariant()
+    def it_does_not_matter_that_segments_and_recent_files_are_listed_at_different_times(self) -> None:
+        for older, newer in combinations(self.listings, 2):
+            for first, second in ((older, newer), (newer, older)):
+                read = self._read(first.segments, second.recents)
+                assert all(read.get(key, -1) >= revision for key, revision in self._retained(older.rows).items())
 
     def teardown(self) -> None:
         """With time, everything old is sealed, months are whole, and little is left over."""
@@ -345,13 +372,12 @@ class DirectoryModel(RuleBasedStateMachine):
             self.take_steps(None)
         boundary = self.layout.boundary(self.newest) or 0
         assert all(key[1] >= boundary for rows in self.recents.values() for key in rows)
-        assert len(self.recents) <= FAN_IN
         assert set(live_segments(self.segments)) == set(self.segments)
         per_month: dict[tuple[str, int], int] = {}
         for segment in self.segments:
             if segment.start:
-                key = (segment.symbol, MONTH.floor(segment.start))
-                per_month[key] = per_month.get(key, 0) + 1
+                month_of = (segment.symbol, MONTH.floor(segment.start))
+                per_month[month_of] = per_month.get(month_of, 0) + 1
         assert all(count <= (1 if MONTH.end(month) <= boundary else 4) for (_, month), count in per_month.items())
         if self.retention is not None:
             oldest = min((s.start for s in self.segments if s.start), default=boundary)

@@ -7,14 +7,12 @@ the screen only; every number that is written comes from the exact decimals.
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rich.text import Text
 
 from candled.cli.watch.model import Trust, Watch
-
-if TYPE_CHECKING:
-    from candled.client import Bar
+from candled.client import Bar
 
 UP: Final = "green"
 DOWN: Final = "red"
@@ -71,7 +69,7 @@ def _keys_line(width: int) -> Text:
 
 
 def _pane(
-    bars: "Sequence[Bar]", symbol: str, interval: str, width: int, height: int, trust: Trust, zone: tzinfo
+    bars: Sequence[Bar], symbol: str, interval: str, width: int, height: int, trust: Trust, zone: tzinfo
 ) -> list[Text]:
     """One symbol: a title, candles with a price axis, marks, volume, times."""
     if not bars:
@@ -95,7 +93,7 @@ def _pane(
     return lines
 
 
-def _title(bars: "Sequence[Bar]", symbol: str, decimals: int, zone: tzinfo) -> Text:
+def _title(bars: Sequence[Bar], symbol: str, decimals: int, zone: tzinfo) -> Text:
     bar = bars[-1]
     style = _style(bar)
     line = Text.assemble((symbol, "bold"), "  ", (_price(bar.close, decimals), f"bold {style}"))
@@ -112,7 +110,7 @@ def _title(bars: "Sequence[Bar]", symbol: str, decimals: int, zone: tzinfo) -> T
 
 
 def _candles(
-    bars: "Sequence[Bar]", rows: int, labels_width: int, decimals: int, width: int, *, dim: bool
+    bars: Sequence[Bar], rows: int, labels_width: int, decimals: int, width: int, *, dim: bool
 ) -> list[Text]:
     top, bottom = max(bar.high for bar in bars), min(bar.low for bar in bars)
     halves = rows * 2
@@ -152,7 +150,7 @@ def _cell(wick: tuple[int, int], body: tuple[int, int], upper: int) -> str:
     return "│" if all(in_wick) else "╵" if in_wick[0] else "╷" if in_wick[1] else " "
 
 
-def _marks(bars: "Sequence[Bar]", *, dim: bool) -> Text:
+def _marks(bars: Sequence[Bar], *, dim: bool) -> Text:
     line = Text()
     for bar in bars:
         if bar.closed and not bar.complete:
@@ -165,7 +163,7 @@ def _marks(bars: "Sequence[Bar]", *, dim: bool) -> Text:
     return line
 
 
-def _volumes(bars: "Sequence[Bar]", rows: int, *, dim: bool) -> list[Text]:
+def _volumes(bars: Sequence[Bar], rows: int, *, dim: bool) -> list[Text]:
     most = max(bar.volume for bar in bars)
     lines = []
     for row in range(rows):
@@ -181,7 +179,7 @@ def _volumes(bars: "Sequence[Bar]", rows: int, *, dim: bool) -> list[Text]:
     return lines
 
 
-def _times(bars: "Sequence[Bar]", width: int, zone: tzinfo) -> Text:
+def _times(bars: Sequence[Bar], width: int, zone: tzinfo) -> Text:
     long = (bars[-1].open_time - bars[0].open_time).days >= 2
     line = Text(style=QUIET)
     for place, bar in enumerate(bars):
@@ -200,7 +198,7 @@ def _time_label(moment: datetime, *, long: bool) -> str:
     return f"{moment:%d %b}" if long else f"{moment:%H:%M}"
 
 
-def _row(bars: "Sequence[Bar]", symbol: str, width: int) -> Text:
+def _row(bars: Sequence[Bar], symbol: str, width: int) -> Text:
     """One symbol as one line, where there is no room for more: last price, and the closes as a row of blocks."""
     line = Text.assemble((f"{symbol:<12}", "bold"))
     if not bars:
@@ -216,7 +214,7 @@ def _row(bars: "Sequence[Bar]", symbol: str, width: int) -> Text:
     return line
 
 
-def _style(bar: "Bar") -> str:
+def _style(bar: Bar) -> str:
     return UP if bar.close >= bar.open else DOWN
 
 

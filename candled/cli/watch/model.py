@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
+from candled.client import Bar
 from candled.domain.interval import INTERVALS
-
-if TYPE_CHECKING:
-    from candled.client import Bar
 
 SILENCE_SECONDS_MAX: Final = 20.0
 """A daemon sends a heartbeat after 15 s of silence; past this, what is shown may be old."""
@@ -49,18 +47,18 @@ class Watch:
     """Symbols whose own stream is not live, and why, as the daemon's status says."""
     selected: int | None = None
     """Index of the one symbol shown; None for all."""
-    _bars: "dict[str, list[Bar]]" = attrs.field(factory=dict)
+    _bars: dict[str, list[Bar]] = attrs.field(factory=dict)
 
     @property
     def shown(self) -> tuple[str, ...]:
         """The symbols on the screen."""
         return self.symbols if self.selected is None else (self.symbols[self.selected],)
 
-    def bars(self, symbol: str) -> "Sequence[Bar]":
+    def bars(self, symbol: str) -> Sequence[Bar]:
         """Bars of a symbol, oldest first; the last one may be forming."""
         return self._bars.get(symbol, ())
 
-    def take(self, bar: "Bar") -> None:
+    def take(self, bar: Bar) -> None:
         """A bar as it now is: replaces the one of its open time, or comes where its time says."""
         bars = self._bars.setdefault(bar.symbol, [])
         place = len(bars)
@@ -73,7 +71,7 @@ class Watch:
         if len(bars) > BARS_KEPT:
             del bars[0]
 
-    def take_history(self, bars: "Iterable[Bar]") -> None:
+    def take_history(self, bars: Iterable[Bar]) -> None:
         """Closed bars from the history; what the stream has told since is newer and stays."""
         for bar in bars:
             known = {one.open_time for one in self._bars.get(bar.symbol, ())}

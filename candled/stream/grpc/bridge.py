@@ -39,17 +39,23 @@ def call_trio(function: Callable[_P, Awaitable[_T]]) -> Callable[_P, Coroutine[A
 
 
 class Wakeup:
-    """Asyncio side: lets one handler sleep until somebody on either side wakes it."""
+    """Asyncio side: lets one handler sleep until somebody on either side wakes it.
 
-    def __init__(self) -> None:
+    Args:
+        is_over: asked at each waking; once it says so, a send that waits for the client is broken off too.
+    """
+
+    def __init__(self, is_over: Callable[[], bool]) -> None:
+        self._is_over = is_over
         self._event = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._send: asyncio.Timeout | None = None
-        self._interrupted = False
 
     def wake(self) -> None:
         """Wake the handler, now or at its next wait."""
         self._event.set()
+        if self._send is not None and self._is_over():
+            self._loop.call_soon(self._give_up)
 
     async def wait(self, seconds: float) -> None:
         """Sleep until woken, at most ``seconds``."""
@@ -61,21 +67,16 @@ class Wakeup:
                 timer.cancel()
         self._event.clear()
 
-    def interrupt(self) -> None:
-        """End the ``interruptible`` wait under way, and every later one."""
-        self._interrupted = True
-        if self._send is not None:
+    def _give_up(self) -> None:
+        if self._send is not None and not self._send.expired():
             self._send.reschedule(self._loop.time())
 
-    async def interruptible(self, awaitable: Awaitable[None], seconds: float | None = None) -> bool:
-        """Await it; False if ``interrupt`` or the end of ``seconds`` came first."""
-        if self._interrupted:
-            seconds = 0
+    async def unless_over(self, awaitable: Awaitable[None]) -> None:
+        """Await it, or give it up as soon as it is over."""
         try:
-            async with asyncio.timeout(seconds) as self._send:
+            async with asyncio.timeout(0 if self._is_over() else None) as self._send:
                 await awaitable
         except TimeoutError:
-            return False
+            return
         finally:
             self._send = None
-        return True

@@ -103,7 +103,9 @@ class CandleService(v1.CandleServiceBase):
             raise GRPCError(Status.INVALID_ARGUMENT, "the request is missing: send one StreamBarsRequest")
         selection = self._selection(request)
         begin = _begin(request)
-        wakeup = Wakeup()
+        # Known once the stream is subscribed; until then nothing is sent either.
+        subscription: Subscription | None = None
+        wakeup = Wakeup(lambda: subscription is not None and subscription.must_stop)
         # Where the stream begins, for a client that has to resume before it was told a closed bar.
         beginning = LivePoint.after(self._hub.position).token() if begin is None else ""
         await stream.send_initial_metadata(metadata={RESUME_METADATA: beginning} if beginning else None)
@@ -130,14 +132,14 @@ class CandleService(v1.CandleServiceBase):
         if batches is not None:
             async for messages in batches:
                 for first in range(0, len(messages), _BATCH):
-                    await wakeup.interruptible(client.send(messages[first : first + _BATCH]))
+                    await wakeup.unless_over(client.send(messages[first : first + _BATCH]))
                     if subscription.ended is not None:
                         raise _ending(subscription.ended)
         self._hub.go_live(subscription)
         while True:
             messages = subscription.take(self._clock(), _BATCH)
             if messages:
-                await wakeup.interruptible(client.send(messages))
+                await wakeup.unless_over(client.send(messages))
             elif subscription.ended is not None:
                 raise _ending(subscription.ended)
             else:
