@@ -17,7 +17,7 @@ from candled.engine.engine import Engine
 from candled.engine.rollup import RollUp
 from candled.feed.binance.feed import BinanceFeed
 from candled.feed.interface import Connect, ExchangeDescription, TradeSource
-from candled.feed.repair import Repairer
+from candled.feed.repair import Repairer, RepairWays
 from candled.settings import DaemonSettings
 
 FEED_EVENTS: Final = 2_000
@@ -114,6 +114,8 @@ async def open_pipeline(
     closed: trio.MemorySendChannel[list[BarEvent]],
     connect: Connect,
     rng: random.Random,
+    feed_events: int = FEED_EVENTS,
+    ways: RepairWays | None = None,
 ) -> AsyncIterator[Pipeline]:
     """Trades become bars while inside. On leaving the feed stops first, and what it brought is still handled.
 
@@ -128,8 +130,10 @@ async def open_pipeline(
         closed: takes closed 1-minute bars to the history; closed at the end.
         connect: opens byte streams to the exchange's websockets.
         rng: jitter.
+        feed_events: how many batches may wait for the engine.
+        ways: how gaps are filled, by their size.
     """
-    send, receive = trio.open_memory_channel[FeedEvent | Submitted](FEED_EVENTS)
+    send, receive = trio.open_memory_channel[FeedEvent | Submitted](feed_events)
 
     async def submit(event: FeedEvent) -> None:
         submitted = Submitted(event)
@@ -145,7 +149,7 @@ async def open_pipeline(
         connect=connect,
         rng=rng,
     )
-    repairer = Repairer(source, EngineWishes(engine), submit, description.instruments, rng)
+    repairer = Repairer(source, EngineWishes(engine), submit, description.instruments, rng, ways)
     aggregator = Aggregator(
         engine, rollup, publish=hub.publish, wanted=hub.wanted, wake_repair=repairer.wake, stored=stored
     )
