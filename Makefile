@@ -53,6 +53,9 @@ image: ## the container image, with buildah, podman or docker
 api: $(STAMP) ## make candled/api again from protos/
 	protos/generate $(BIN)/python
 
+metrics-doc: $(STAMP) ## make docs/metrics.md again from the table of metrics
+	$(BIN)/python -m candled.metrics > docs/metrics.md
+
 lock: $(STAMP) ## make requirements/*.txt again from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/run.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/run.txt --group dev pyproject.toml -o requirements/dev.txt

@@ -64,22 +64,15 @@ def test_the_wrong_shard_names_the_right_one_which_serves_the_symbol(tmp_path: P
             running.enter_context(
                 candled(
                     *("run", "--stream-urls", f"ws://{exchange}", "--rest-urls", f"http://{exchange}"),
-                    *(
-                        "--shards",
-                        SHARDS,
-                        "--shard",
-                        str(shard),
-                        "--shard-address",
-                        f"127.0.0.1:{base // 10}{{shard}}",
-                    ),
+                    *("--shards", SHARDS, "--shard", str(shard), "--shard-address", pattern),
                     *("--grpc-address", f"127.0.0.1:{base + shard}", "--http-address", "127.0.0.1:0"),
                     *("--data-dir", str(tmp_path / str(shard))),
                 )
             )
         deadline = time.monotonic() + 40
-        while (
-            refusal := get_bars(f"127.0.0.1:{base}", "PEPEUSDT")
-        ) is None or refusal.code() is not grpc.StatusCode.NOT_FOUND:
+        refusal = None
+        while refusal is None or refusal.code() is not grpc.StatusCode.NOT_FOUND:
+            refusal = get_bars(f"127.0.0.1:{base}", "PEPEUSDT")
             assert time.monotonic() < deadline, refusal
             time.sleep(0.2)
 
