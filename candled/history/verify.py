@@ -149,13 +149,8 @@ class _Checks:
 
     def run(self, klines: Sequence[Bar]) -> list[Finding]:
         try:
-            found = [
-                *self._duplicates(),
-                *self._holes(),
-                *self._ids(),
-                *self._incomplete(),
-                *self._contradictions(),
-            ]
+            found = [*self._duplicates(), *self._holes(), *self._ids()]
+            found += [*self._incomplete(), *self._contradictions()]
             if klines:
                 found += self._compared(klines)
         finally:
@@ -178,8 +173,8 @@ class _Checks:
 
     def _ids(self) -> Iterable[Finding]:
         sql = (
-            "SELECT symbol, epoch_us(open_time), epoch_us(close_time), known_id, first_trade_id FROM steps "
-            "WHERE first_trade_id <> known_id + 1"
+            "SELECT symbol, epoch_us(open_time), epoch_us(close_time), known_id, "
+            "coalesce(first_trade_id, previous_trade_id + 1) AS next_id FROM steps WHERE next_id <> known_id + 1"
         )
         for symbol, start, end, known, first in self._rows(sql):
             if first > known:
@@ -216,9 +211,7 @@ class _Checks:
     def _compared(self, klines: Sequence[Bar]) -> Iterable[Finding]:
         events = [BarEvent(BarEventKind.CLOSE, bar, bar.close_time) for bar in klines]
         self._connection.register("klines", rows_from_events(events).cast(ROW_SCHEMA))
-        fields = ", ".join(
-            f"CASE WHEN bar.{name} <> kline.{name} THEN {query.text(name)} END" for name in _COMPARED
-        )
+        fields = ", ".join(f"CASE WHEN bar.{name} <> kline.{name} THEN '{name}' END" for name in _COMPARED)
         sql = (
             "SELECT kline.symbol, epoch_us(kline.open_time), epoch_us(kline.close_time), bar.symbol IS NULL, "
             f"concat_ws(', ', {fields}) AS differing FROM klines kline "

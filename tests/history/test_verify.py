@@ -21,9 +21,8 @@ def chained(numbers: Sequence[int], symbol: str = "BTCUSDT") -> list[Bar]:
     next_id = 1000
     for number in numbers:
         bar = minute(number, symbol, trades=number % 3)
-        ids = (
-            {"first_trade_id": next_id, "last_trade_id": next_id + bar.trade_count - 1} if bar.trade_count else {}
-        )
+        last_id = next_id + bar.trade_count - 1
+        ids = {"first_trade_id": next_id, "last_trade_id": last_id} if bar.trade_count else {}
         bars.append(changed(bar, previous_trade_id=next_id - 1, **ids))
         next_id += bar.trade_count
     return bars
