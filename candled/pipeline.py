@@ -1,7 +1,7 @@
 """The way of a trade from the exchange to its bars: feed, repair and engine, wired together."""
 
 import random
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
@@ -17,27 +17,28 @@ from candled.engine.engine import Engine
 from candled.engine.rollup import RollUp
 from candled.feed.binance.feed import BinanceFeed
 from candled.feed.interface import Connect, ExchangeDescription, TradeSource
-from candled.feed.repair import Repairer
+from candled.feed.repair import Repairer, RepairWays
 from candled.settings import DaemonSettings
 
 FEED_EVENTS: Final = 2_000
 """Batches that may wait for the engine; what finds no room is fetched again later."""
-REBUILD_MINUTES: Final = 240
+REBUILD_MINUTES: Final = 7 * 1440
 """How far back from the newest stored bar an incomplete one is rebuilt at a start."""
-POSITION_BITS: Final = 32
-"""Positions of one opening of a data directory; the epoch stands above them."""
+LOOK_BACK_MINUTES: Final = 240
+"""How far back it is looked for minutes that are not there at all."""
 
 
 class Stored(Protocol):
     """What of the history is read back."""
-
-    epoch: int
 
     async def newest_bars(self) -> Mapping[str, Bar]:
         """The newest stored 1-minute bar of each symbol."""
 
     async def bars(self, symbol: str, interval: str, start: int, end: int, limit: int) -> list[Bar]:
         """Stored bars with ``start <= open_time < end``, oldest first."""
+
+    async def incomplete_bars(self, symbol: str, since: int, limit: int) -> list[Bar]:
+        """Stored 1-minute bars that are not complete, oldest first."""
 
 
 class Audience(Protocol):
@@ -57,16 +58,20 @@ class Pipeline:
     engine: Engine
     feed: BinanceFeed
     repairer: Repairer
+    waiting: Callable[[], trio.MemoryChannelStatistics]
+    """The queue of events for the engine."""
 
 
-async def restore(settings: DaemonSettings, stored: Stored) -> tuple[Engine, RollUp]:
+async def restore(
+    settings: DaemonSettings, stored: Stored, next_position: Callable[[], int]
+) -> tuple[Engine, RollUp]:
     """An engine and a roll-up that go on from the stored bars.
 
     Of each symbol that is the newest, and before it all from the oldest that is to be rebuilt.
     """
     engine = Engine(
         close_grace=round(settings.close_grace * MICROSECONDS),
-        first_position=(stored.epoch << POSITION_BITS) + 1,
+        next_position=next_position,
     )
     rollup = RollUp()
     newest = await stored.newest_bars()
@@ -75,14 +80,25 @@ async def restore(settings: DaemonSettings, stored: Stored) -> tuple[Engine, Rol
         if last is None:
             engine.add(symbol)
             continue
-        since = last.close_time - REBUILD_MINUTES * MINUTE
-        bars = await stored.bars(symbol, ONE_MINUTE.name, since, last.close_time, REBUILD_MINUTES)
-        incomplete = [number for number, bar in enumerate(bars) if not bar.complete]
-        engine.add(symbol, bars[incomplete[0] :] if incomplete else [last])
+        engine.add(symbol, await _bars_to_go_on_from(symbol, last, stored))
         for interval, start in rollup.seed_ranges(last.close_time).items():
             limit = (last.close_time - start) // MINUTE + 1
             rollup.seed(symbol, await stored.bars(symbol, interval, start, last.close_time, limit))
     return engine, rollup
+
+
+async def _bars_to_go_on_from(symbol: str, last: Bar, stored: Stored) -> list[Bar]:
+    oldest = last.close_time - REBUILD_MINUTES * MINUTE
+    incomplete = await stored.incomplete_bars(symbol, oldest, 1)
+    since = last.close_time - LOOK_BACK_MINUTES * MINUTE
+    if incomplete:
+        since = min(since, incomplete[0].open_time - MINUTE)
+    bars = await stored.bars(symbol, ONE_MINUTE.name, since, last.close_time, REBUILD_MINUTES + 1)
+    for number, bar in enumerate(bars):
+        hole_after = number + 1 < len(bars) and bars[number + 1].open_time > bar.close_time
+        if not bar.complete or hole_after:
+            return bars[number:]
+    return [last]
 
 
 @asynccontextmanager
@@ -98,6 +114,8 @@ async def open_pipeline(
     closed: trio.MemorySendChannel[list[BarEvent]],
     connect: Connect,
     rng: random.Random,
+    feed_events: int = FEED_EVENTS,
+    ways: RepairWays | None = None,
 ) -> AsyncIterator[Pipeline]:
     """Trades become bars while inside. On leaving the feed stops first, and what it brought is still handled.
 
@@ -112,8 +130,10 @@ async def open_pipeline(
         closed: takes closed 1-minute bars to the history; closed at the end.
         connect: opens byte streams to the exchange's websockets.
         rng: jitter.
+        feed_events: how many batches may wait for the engine.
+        ways: how gaps are filled, by their size.
     """
-    send, receive = trio.open_memory_channel[FeedEvent | Submitted](FEED_EVENTS)
+    send, receive = trio.open_memory_channel[FeedEvent | Submitted](feed_events)
 
     async def submit(event: FeedEvent) -> None:
         submitted = Submitted(event)
@@ -129,7 +149,7 @@ async def open_pipeline(
         connect=connect,
         rng=rng,
     )
-    repairer = Repairer(source, EngineWishes(engine), submit, description.instruments, rng)
+    repairer = Repairer(source, EngineWishes(engine), submit, description.instruments, rng, ways)
     aggregator = Aggregator(
         engine, rollup, publish=hub.publish, wanted=hub.wanted, wake_repair=repairer.wake, stored=stored
     )
@@ -139,6 +159,6 @@ async def open_pipeline(
             field.start_soon(feed.run, send.clone())
             field.start_soon(repairer.run)
             try:
-                yield Pipeline(engine, feed, repairer)
+                yield Pipeline(engine, feed, repairer, send.statistics)
             finally:
                 field.cancel_scope.cancel()

@@ -125,10 +125,10 @@ def _from_daemon(
 
     async def fetch() -> None:
         async with parts.open_client(address) as client:
-            async for bar in client.get_bars(symbol, interval, since, until):
-                bars.append([getattr(bar, column) for column in COLUMNS])
-                if limit is not None and len(bars) > limit:
-                    del bars[0]
+            async for page in client.bar_pages(symbol, interval, since, until):
+                bars.extend([getattr(bar, column) for column in COLUMNS] for bar in page)
+                if limit is not None:
+                    del bars[:-limit]
 
     run_trio(fetch)
     return bars

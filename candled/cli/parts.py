@@ -1,68 +1,82 @@
-"""The parts that commands open, each imported when it is used."""
+"""The parts that commands open, each imported when it is used; their errors come as users' errors."""
 
-import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
+import trio
+
+from candled.errors import SettingsError, UserError
+from candled.logs import LogCounts
 from candled.settings import DaemonSettings, ExchangeSettings
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
-class Client(Protocol):
-    """What commands use of ``candled.client``'s Trio client."""
+    import duckdb
 
-    def stream_bars(
-        self,
-        *,
-        symbols: Sequence[str] = (),
-        intervals: Sequence[str] = (),
-        start_time: datetime | None = None,
-        closed_only: bool = False,
-        max_updates_per_second: float = 0,
-    ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
-        """Messages about bars as they come."""
-
-    def get_bars(
-        self,
-        symbol: str,
-        interval: str = "1m",
-        start_time: datetime | None = None,
-        end_time: datetime | None = None,
-    ) -> Any:
-        """Closed bars, oldest first."""
-
-    async def symbols(self) -> Any:
-        """The symbols served."""
-
-    async def status(self) -> Any:
-        """How the daemon fares."""
+    from candled.client import TrioClient
+    from candled.daemon import Addresses
+    from candled.exchange.server import BoundExchange
 
 
-def connect_history(data_dir: Path) -> Any:
-    """A DuckDB connection with the view ``bars``."""
-    return importlib.import_module("candled.history").connect(data_dir)
+def connect_history(data_dir: Path) -> "duckdb.DuckDBPyConnection":
+    """A DuckDB connection with the view ``bars``.
+
+    Raises:
+        UserError: there is no history in that directory.
+    """
+    from candled.history import connect
+
+    return connect(data_dir)
 
 
-def open_client(address: str) -> AbstractAsyncContextManager[Client]:
-    """A client of the daemon at ``host:port``."""
-    opened: AbstractAsyncContextManager[Client] = importlib.import_module("candled.client").open_trio_client(
-        address
-    )
-    return opened
+@asynccontextmanager
+async def open_client(address: str) -> "AsyncIterator[TrioClient]":
+    """A client of the daemon at ``host:port``.
+
+    Raises:
+        UserError: it does not answer, or refuses.
+    """
+    from candled.client import ClientError, open_trio_client
+
+    try:
+        async with open_trio_client(address) as client:
+            yield client
+    except ClientError as error:
+        if error.text.startswith("no daemon answers"):
+            raise UserError(
+                f"No daemon answers at {address}: start one with `candled run` or `candled demo`, "
+                "or give --address."
+            ) from error
+        raise UserError(f"{error.text[:1].upper()}{error.text[1:].rstrip('.')}.") from error
 
 
-def daemon() -> Callable[..., Awaitable[None]]:
-    """``run_daemon(settings, *, task_status)``."""
-    run: Callable[..., Awaitable[None]] = importlib.import_module("candled.daemon").run_daemon
-    return run
+async def run_daemon(
+    settings: DaemonSettings,
+    logs: LogCounts,
+    *,
+    task_status: "trio.TaskStatus[Addresses]" = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """The daemon, until a signal ends it; ``logs`` counts the lines for its metrics."""
+    from candled.daemon import run_daemon as run
+
+    await run(settings, logs=logs, task_status=task_status)
 
 
-def exchange() -> Callable[..., Awaitable[None]]:
-    """``serve(settings, *, task_status)`` of the embedded exchange."""
-    serve: Callable[..., Awaitable[None]] = importlib.import_module("candled.exchange.server").serve
-    return serve
+async def serve_exchange(
+    settings: ExchangeSettings, *, task_status: "trio.TaskStatus[BoundExchange]" = trio.TASK_STATUS_IGNORED
+) -> None:
+    """The embedded exchange, until cancelled.
 
+    Raises:
+        SettingsError: a setting makes no sense, or the address is not to be had.
+    """
+    from candled.exchange.server import serve
 
-__all__ = ["Client", "DaemonSettings", "ExchangeSettings", "connect_history", "daemon", "exchange", "open_client"]
+    async with trio.open_nursery() as nursery:
+        try:
+            bound = await nursery.start(serve, settings)
+        except (ValueError, OSError) as error:
+            raise SettingsError(f"The embedded exchange cannot start: {str(error).rstrip('.')}.") from error
+        task_status.started(bound)

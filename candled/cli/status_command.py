@@ -77,4 +77,5 @@ def _show(status: Any, zone: tzinfo) -> None:
     write_rows(columns, rows, "table", zone=zone)
     for symbol in status.symbols:
         for gap in symbol.gaps:
-            click.echo(f"{symbol.symbol}: gap {gap.first_trade_id}..{gap.last_trade_id} {gap.state}: {gap.reason}")
+            state = "unfillable" if gap.unfillable else "open"
+            click.echo(f"{symbol.symbol}: {state} gap {gap.first_trade_id}..{gap.last_trade_id}: {gap.reason}")

@@ -60,6 +60,8 @@ class SymbolEngine:
         self._minutes: dict[int, Minute] = {}
         self._order: list[int] = []
         """Open times of ``_minutes``, sorted."""
+        self._traded: list[int] = []
+        """Those of them that have trade ids: silent hours must not slow down every look."""
         self._forming: Minute | None = None
         """The newest minute: where nearly every trade goes."""
         self._origin = 0
@@ -85,8 +87,7 @@ class SymbolEngine:
     def restore(self, bars: Sequence[Bar]) -> None:
         """Go on from stored bars: consecutive ones, oldest first, from the oldest to be rebuilt up to the newest.
 
-        An incomplete one is rebuilt whole: its ids count as not seen. With the newest one complete, and nothing to
-        rebuild, that one bar is enough.
+        An incomplete one is rebuilt whole: its ids count as not seen. With none to rebuild, the newest is enough.
         """
         first, newest = bars[0], bars[-1]
         floor = first.previous_trade_id
@@ -100,17 +101,17 @@ class SymbolEngine:
         self._carried_close = first.open
         self.continuity.anchor(floor, newest.known_trade_id)
         previous: Bar | None = None
-        for bar in bars:
+        for number, bar in enumerate(bars):
             if previous is not None and previous.close_time < bar.open_time:
                 self._withheld.add(previous.close_time // MINUTE, bar.open_time // MINUTE - 1)
             if previous is not None and bar.previous_trade_id > previous.known_trade_id:
                 self.continuity.unsee(previous.known_trade_id + 1, bar.previous_trade_id)
-            minute = self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar))
-            if bar.complete:
-                minute.resume(bar)
-            else:
+            if not bar.complete:
+                self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar))
                 self._incomplete.add(bar.open_time)
                 self.continuity.unsee(bar.previous_trade_id + 1, bar.last_trade_id)
+            elif _is_beside_a_hole(bars, number):
+                self._resume(self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar)), bar)
             previous = bar
         self._dirty = True
 
@@ -154,6 +155,8 @@ class SymbolEngine:
             minute = self._place(trade)
             if minute is None:
                 return
+            if minute.last_id == NO_TRADE:
+                insort(self._traded, minute.open_time)
             minute.add(trade)
             if minute.open_time > self._due:
                 self._due = minute.open_time
@@ -216,6 +219,7 @@ class SymbolEngine:
 
     def settled(self, klines: Mapping[int, Bar | None], exchange_time: int, events: list[BarEvent]) -> None:
         """The exchange's klines of minutes in which no trade was seen; None where there is none."""
+        unseen: list[Bar] = []
         for open_time, kline in sorted(klines.items()):
             number = open_time // MINUTE
             held = open_time == self._frontier
@@ -224,23 +228,56 @@ class SymbolEngine:
             if self._is_undecided(open_time):
                 continue
             if kline is not None and not kline.is_empty:
-                before, after = self._id_before(open_time), self._id_after(open_time)
-                if after is None:
-                    if before != NO_TRADE:
-                        self.continuity.exists(before + kline.trade_count)
-                    continue
-                self._tell_kline(kline, before, after, exchange_time, events)
-            elif kline is not None and self._close_before(open_time) is not None:
+                unseen.append(kline)
+                if self._id_after(open_time) is None:
+                    break
+                continue
+            if kline is not None and self._close_before(open_time) is not None:
                 minute = self._insert(Minute(self.symbol, open_time))
                 if held:
                     self._close(minute, exchange_time, events)
                 else:
                     self._tell(minute, exchange_time, events)
-            if held:
-                self._frontier = open_time + MINUTE
-            else:
-                self._withheld.discard(number, number)
+            self._pass_over(open_time)
+        if unseen:
+            self._take_klines(unseen, exchange_time, events)
         self._dirty = True
+
+    def _take_klines(self, klines: Sequence[Bar], exchange_time: int, events: list[BarEvent]) -> None:
+        """Minutes of which the exchange has klines, but none of whose trades was seen."""
+        before, after = self._id_before(klines[0].open_time), self._id_after(klines[-1].open_time)
+        if after is None:  # the stream brought nothing since: the trades are there to be fetched
+            if before != NO_TRADE:
+                self.continuity.exists(before + klines[0].trade_count)
+            return
+        # The trades are not to be had. The klines are proven if their counts meet the known ids at both ends.
+        proven = before != NO_TRADE and before + sum(kline.trade_count for kline in klines) + 1 == after
+        for kline in klines:
+            last_id = before + kline.trade_count
+            bar = replace(
+                kline,
+                first_trade_id=before + 1 if proven else NO_TRADE,
+                last_trade_id=last_id if proven else NO_TRADE,
+                previous_trade_id=before,
+                closed=True,
+                complete=proven,
+                revision=1,
+            )
+            before = last_id if proven else before
+            minute = self._insert(Minute(self.symbol, kline.open_time, bar.previous_trade_id))
+            self._resume(minute, bar)
+            if proven:
+                self.continuity.see(bar.first_trade_id, bar.last_trade_id)
+            self.counts.revisions += 1
+            self._publish(minute, bar, BarEventKind.REVISION, exchange_time, events)
+            self._pass_over(kline.open_time)
+
+    def _pass_over(self, open_time: int) -> None:
+        """This minute is dealt with."""
+        if open_time == self._frontier:
+            self._frontier = open_time + MINUTE
+        else:
+            self._withheld.discard(open_time // MINUTE, open_time // MINUTE)
 
     def adopt(self, bars: Sequence[Bar], exchange_time: int, events: list[BarEvent]) -> None:
         """Whole minutes from the exchange's klines, oldest first, with the ids that counting gives."""
@@ -256,7 +293,7 @@ class SymbolEngine:
                 if sighting is Sighting.OVERLAP:
                     continue  # part of it was counted from trades, so the rest must come as trades too
             minute = self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id))
-            minute.resume(bar)
+            self._resume(minute, bar)
             if held:
                 self._frontier = bar.close_time
                 self._publish(minute, bar, BarEventKind.CLOSE, exchange_time, events)
@@ -306,6 +343,11 @@ class SymbolEngine:
         self._minutes[minute.open_time] = minute
         insort(self._order, minute.open_time)
         return minute
+
+    def _resume(self, minute: Minute, bar: Bar) -> None:
+        minute.resume(bar)
+        if bar.last_trade_id != NO_TRADE:
+            insort(self._traded, bar.open_time)
 
     def _is_past(self, open_time: int) -> bool:
         return self._frontier is not None and open_time < self._frontier
@@ -384,23 +426,6 @@ class SymbolEngine:
         self.counts.revisions += 1
         self._publish(minute, bar, BarEventKind.REVISION, exchange_time, events)
 
-    def _tell_kline(self, kline: Bar, before: int, after: int, exchange_time: int, events: list[BarEvent]) -> None:
-        """The exchange no longer has the trades of a minute, but its kline: proven if its count meets the ids."""
-        meets = before != NO_TRADE and before + kline.trade_count + 1 == after
-        bar = replace(
-            kline,
-            first_trade_id=before + 1 if meets else NO_TRADE,
-            last_trade_id=after - 1 if meets else NO_TRADE,
-            previous_trade_id=before,
-            closed=True,
-            complete=meets,
-            revision=1,
-        )
-        minute = self._insert(Minute(self.symbol, kline.open_time, before))
-        minute.resume(bar)
-        self.counts.revisions += 1
-        self._publish(minute, bar, BarEventKind.REVISION, exchange_time, events)
-
     # -- proof --------------------------------------------------------------------------------------------------
 
     def _is_complete(self, minute: Minute) -> bool:
@@ -419,20 +444,12 @@ class SymbolEngine:
         return self.continuity.lacks(first, self.continuity.horizon if after is None else after - 1)
 
     def _id_before(self, open_time: int) -> int:
-        index = bisect_left(self._order, open_time)
-        while index > 0:
-            index -= 1
-            last_id = self._minutes[self._order[index]].last_id
-            if last_id != NO_TRADE:
-                return last_id
-        return self._carried_id
+        index = bisect_left(self._traded, open_time)
+        return self._minutes[self._traded[index - 1]].last_id if index else self._carried_id
 
     def _id_after(self, open_time: int) -> int | None:
-        for later in self._order[bisect_left(self._order, open_time + MINUTE) :]:
-            first_id = self._minutes[later].first_id
-            if first_id != NO_TRADE:
-                return first_id
-        return None
+        index = bisect_left(self._traded, open_time + MINUTE)
+        return self._minutes[self._traded[index]].first_id if index < len(self._traded) else None
 
     def _close_before(self, open_time: int) -> int | None:
         index = bisect_left(self._order, open_time)
@@ -459,6 +476,8 @@ class SymbolEngine:
                 return
             minute = self._minutes.pop(open_time)
             del self._order[0]
+            if self._traded and self._traded[0] == open_time:
+                del self._traded[0]
             self._withheld.discard(0, open_time // MINUTE)
             self._incomplete.discard(open_time)
             self._carried_id = max(self._carried_id, minute.last_id)
@@ -472,3 +491,13 @@ class SymbolEngine:
         if open_time not in self._incomplete:
             return False
         return self.wanted_start is not None or self._id_after(open_time) is None or self._is_undecided(open_time)
+
+
+def _is_beside_a_hole(bars: Sequence[Bar], number: int) -> bool:
+    """Whether a complete bar is next to one that is to be rebuilt or is not there, or is the newest."""
+    if number == len(bars) - 1:
+        return True
+    after, before = bars[number + 1], bars[number - 1] if number else None
+    if not after.complete or after.open_time > bars[number].close_time:
+        return True
+    return before is not None and (not before.complete or before.close_time < bars[number].open_time)

@@ -89,7 +89,7 @@ def parse_epoch(text: str) -> int:
     except ValueError:
         raise ValueError(f"epoch {text!r} is not an instant: write it like 2026-01-31T12:00:00Z") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(moment.timestamp()) * MICROSECONDS
+    return round(moment.timestamp() * MICROSECONDS)
 
 
 def exchange_time_of(wall: int, *, epoch: int, speed: float) -> int:

@@ -1,14 +1,12 @@
 """Fetches what the stream did not bring: missing trades, empty minutes' klines, the trade before the first bar."""
 
 import random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import structlog
 import trio
-from msgspec.structs import replace
 
-from candled.domain.bar import NO_TRADE, Bar
 from candled.domain.feed_event import (
     BarsFetched,
     MinutesSettled,
@@ -26,19 +24,29 @@ from candled.feed.interface import (
     TradeSource,
     Wishes,
 )
+from candled.feed.klines import counted_bars
+
+if TYPE_CHECKING:
+    from candled.domain.bar import Bar
 
 PAGE: Final = 1000
 """Rows asked for at once: the exchange's own limit."""
-AGGREGATES_FROM: Final = 5_000
-"""Ids in a gap from which aggregates are fetched instead of raw trades: they weigh far less."""
-KLINES_FROM: Final = 20_000
-"""Ids in a gap from which its whole minutes are taken from klines."""
-KLINE_MINUTES_MIN: Final = 5
-"""Fewer whole minutes than that are fetched as trades."""
 HOLES_AT_ONCE: Final = 5
 """Holes tried before a pause when none can be filled."""
 UNFILLABLE_TRIES: Final = 4
 """Answers in which the exchange passes over an id before it counts as one that the exchange does not have."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class RepairWays:
+    """Which way a gap is filled, by how many ids it has."""
+
+    aggregates_from: int = 5_000
+    """From here on aggregates are fetched instead of raw trades: they weigh far less."""
+    klines_from: int = 20_000
+    """From here on its whole minutes are taken from klines."""
+    kline_minutes_min: int = 5
+    """Fewer whole minutes than that are fetched as trades."""
 
 
 @attrs.define(slots=True)
@@ -62,8 +70,10 @@ class Repairer:
         submit: Submit,
         instruments: dict[str, Instrument],
         rng: random.Random,
+        ways: RepairWays | None = None,
     ) -> None:
         self.counts = RepairCounts()
+        self.ways = ways or RepairWays()
         self._source = source
         self._wishes = wishes
         self._submit = submit
@@ -121,6 +131,7 @@ class _SymbolRepair:
         self._wishes = repairer._wishes  # noqa: SLF001
         self._submit = repairer._submit  # noqa: SLF001
         self._counts = repairer.counts
+        self._ways = repairer.ways
         self._aggregates_are_exact = instrument is not None and instrument.aggregates_are_exact
         self._raw_only: set[int] = set()
         """First ids of gaps where aggregates did not help."""
@@ -150,11 +161,11 @@ class _SymbolRepair:
 
     async def _fill(self, first: int, last: int) -> bool:
         size = last - first + 1
-        if size >= KLINES_FROM and first not in self._trades_only:
+        if size >= self._ways.klines_from and first not in self._trades_only:
             if await self._fill_by_klines(first, last):
                 return True
             self._trades_only.add(first)
-        if size >= AGGREGATES_FROM and self._aggregates_are_exact and first not in self._raw_only:
+        if size >= self._ways.aggregates_from and self._aggregates_are_exact and first not in self._raw_only:
             if await self._fill_by_aggregates(first, last):
                 return True
             self._raw_only.add(first)
@@ -165,7 +176,10 @@ class _SymbolRepair:
         self._counts.pages += 1
         wanted = [trade for trade in rows if first <= trade.first_id <= last]
         if not rows:
-            return False  # the exchange's REST side lags behind its stream
+            newest = await self._source.newest(self._symbol)
+            if newest is not None and newest.first_id > first:
+                await self._note_passed_over(first, min(newest.first_id - 1, last))
+            return False  # otherwise its REST side lags behind its stream
         brought = False
         if wanted:
             self._counts.trades += len(wanted)
@@ -214,26 +228,14 @@ class _SymbolRepair:
             return False
         open_time = ONE_MINUTE.end(ONE_MINUTE.floor(beginning[0].time))
         end = ONE_MINUTE.floor(ending[0].time)
-        if end - open_time < KLINE_MINUTES_MIN * MINUTE:
+        if end - open_time < self._ways.kline_minutes_min * MINUTE:
             return False
         brought = False
-        next_id = await self._first_id_at(open_time)
-        while open_time < end and next_id is not None:
-            chunk_end = min(end, open_time + (PAGE - 1) * MINUTE)
-            klines = await self._source.klines(self._symbol, open_time, (chunk_end - open_time) // MINUTE)
-            klines = [kline for kline in klines if kline.open_time < chunk_end]
-            chunk_end_id = await self._first_id_at(chunk_end)
-            if chunk_end_id is None or next_id + sum(kline.trade_count for kline in klines) != chunk_end_id:
-                break
-            self._counts.klines += len(klines)
-            await self._submit(BarsFetched(self._symbol, _with_counted_ids(klines, next_id)))
+        async for bars in counted_bars(self._source, self._symbol, open_time, end):
+            self._counts.klines += len(bars)
+            await self._submit(BarsFetched(self._symbol, bars))
             brought = True
-            open_time, next_id = chunk_end, chunk_end_id
         return brought
-
-    async def _first_id_at(self, time: int) -> int | None:
-        trades, _ = await self._source.aggregates_since(self._symbol, time, 1)
-        return trades[0].first_id if trades else None
 
     async def _settle(self, first: int, last: int) -> bool:
         last = min(last, first + (PAGE - 2) * MINUTE)
@@ -254,21 +256,3 @@ class _SymbolRepair:
         before = self._wishes.unsettled(self._symbol), self._wishes.missing(self._symbol)
         await self._submit(MinutesSettled(self._symbol, settled))
         return before != (self._wishes.unsettled(self._symbol), self._wishes.missing(self._symbol))
-
-
-def _with_counted_ids(klines: list[Bar], next_id: int) -> list[Bar]:
-    """Klines whose counts meet the known ids at both ends, as bars with their ids: proven by counting."""
-    bars = []
-    for kline in klines:
-        count = kline.trade_count
-        bars.append(
-            replace(
-                kline,
-                first_trade_id=next_id if count else NO_TRADE,
-                last_trade_id=next_id + count - 1 if count else NO_TRADE,
-                previous_trade_id=next_id - 1,
-                complete=True,
-            )
-        )
-        next_id += count
-    return bars

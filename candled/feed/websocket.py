@@ -12,7 +12,8 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from candled.feed.interface import Connect
 
 HANDSHAKE_SECONDS: Final = 10.0
-CLOSE_SECONDS: Final = 2.0
+CLOSE_SECONDS: Final = 0.1
+"""Long enough to send a close frame; its answer is not waited for, as its reader has been cancelled by then."""
 QUEUE_FRAMES: Final = 2_000
 """Frames that may wait between the socket's reader, which also answers pings, and the feed."""
 RECEIVE_BYTES: Final = 65_536

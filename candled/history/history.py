@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from candled.domain.bar import Bar
-from candled.domain.event import BarEvent, BarEventKind
+from candled.domain.event import POSITION_BITS, BarEvent, BarEventKind
 from candled.domain.interval import MINUTE, ONE_MINUTE, parse_interval
 from candled.history import query, reader
 from candled.history.columns import ROW_COLUMNS, ROW_SCHEMA, bars_from_rows, positions_from_rows, rows_from_events
@@ -49,8 +49,6 @@ _FIRST_RETRY: Final = 0.1
 _LAST_WRITES: Final = 5.0
 """Seconds that an ending history takes to store what waits."""
 
-POSITION_BITS: Final = 32
-"""A position is an epoch, shifted by so many bits, and a count within it."""
 
 _ROWS: Final = ", ".join(ROW_COLUMNS)
 
@@ -191,7 +189,8 @@ class DurableHistory:
             refold_delay=settings.refold_delay,
         )
         self._layout.add(now, *segments, *recents)
-        unpublished = store.unpublished(journal, self._layout.recents, self._layout.segments)
+        # Rows out of DuckDB allow nulls everywhere: with another schema they could not be joined with new rows.
+        unpublished = store.unpublished(journal, self._layout.recents, self._layout.segments).cast(ROW_SCHEMA)
         self._unpublished: list[pa.Table] = [unpublished] if unpublished.num_rows else []
         newest = store.newest(self._layout.recents, self._layout.segments, unpublished)
         self._newest = {bar.symbol: bar for bar in bars_from_rows(newest, ONE_MINUTE.name)}

@@ -120,8 +120,7 @@ class Hub:
         for group in touched:
             batch, group.batch = group.batch, []
             for subscription in group.subscriptions:
-                subscription.offer(batch, now)
-                if subscription.overflowed and subscription.ended is None:
+                if not subscription.offer(batch, now):
                     subscription.end(Ended(EndCause.FELL_BEHIND, self._resume_time(subscription)))
         for flush in self._flushes:
             flush()
@@ -232,6 +231,13 @@ class Hub:
                 subscription.end(Ended(EndCause.SHUTDOWN, self._resume_time(subscription)))
         for flush in self._flushes:
             flush()
+
+    def stop_waiting(self) -> None:
+        """Streams that have ended but still wait for their clients give those up."""
+        for group in self._groups.values():
+            for subscription in group.subscriptions:
+                if subscription.ended is not None:
+                    subscription.stop()
 
     def statistics(self) -> HubStatistics:
         """The hub as it is now."""

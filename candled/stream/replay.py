@@ -45,7 +45,7 @@ def replay(
         subscription.wait_with(hub.unstored_after(selection, begin, 0))
         return _changes(stored, subscription, hub.symbols(), begin, page)
     if isinstance(begin, ReplayPoint):
-        since = LivePoint(begin.position, 0xFF, 0)
+        since = LivePoint.after(begin.position)
         subscription.wait_with(hub.unstored_after(selection, since, 0))
         return _rest_of_replay(stored, subscription, hub.symbols(), begin, since, page)
     position = hub.position

@@ -98,7 +98,7 @@ class Subscription:
         self._not_before: dict[_Key, float] = {}
         self._quiet_since = now
         self._wake_at = now
-        self._overflowed = False
+        self._must_stop = False
 
     def __repr__(self) -> str:
         state = self.ended.cause.value if self.ended else "live" if self._live else "replaying"
@@ -107,22 +107,22 @@ class Subscription:
         )
 
     @property
-    def overflowed(self) -> bool:
-        """More closed bars wait than may: the stream must end."""
-        return self._overflowed
+    def must_stop(self) -> bool:
+        """It has ended, and a message that is being sent does not matter any more."""
+        return self._must_stop
 
     @property
     def oldest_waiting(self) -> int | None:
         """Earliest open time of the closed bars that wait."""
         return min((message.bar.open_time for message in self._closed if message.bar), default=None)
 
-    def offer(self, messages: Sequence[Message], now: float) -> None:
-        """New messages that the selection takes, in order."""
+    def offer(self, messages: Sequence[Message], now: float) -> bool:
+        """New messages that the selection takes, in order; False if too many wait now, so that it must end."""
         if self._direct and self._outlet.send_now(messages):
             self._quiet_since = now
-            return
+            return True
         if self.ended is not None:
-            return
+            return True
         due = now
         for message in messages:
             bar = message.bar
@@ -142,12 +142,11 @@ class Subscription:
                 self._forming[key] = message
                 if self._period:
                     due = max(now, self._not_before.get(key, now))
-        if len(self._closed) > self._backlog_max:
-            self._overflowed = True
         self._direct = False
         if not self._busy and (due < self._wake_at or self._closed):
             self._wake_at = due
             self._outlet.wake()
+        return len(self._closed) <= self._backlog_max
 
     def go_live(self, snapshots: Sequence[Message]) -> None:
         """The replay, if any, is told: from here on forming bars come too, these first."""
@@ -204,9 +203,15 @@ class Subscription:
             self._direct = False
             self._forming.clear()
             if ended.cause is EndCause.FELL_BEHIND:
-                self._closed.clear()
+                self.stop()
                 self._counters.fell_behind += 1
             self._outlet.wake()
+
+    def stop(self) -> None:
+        """Having ended, do not wait for the client either."""
+        self._must_stop = True
+        self._closed.clear()
+        self._outlet.wake()
 
     def wait_with(self, messages: Sequence[Message]) -> None:
         """Closed bars that are not stored yet: they are told after the replay."""

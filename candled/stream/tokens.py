@@ -19,6 +19,7 @@ _PAGE_FORM: Final = struct.Struct(">Bq")
 _CHECK: Final = struct.Struct(">I")
 _NAMES: Final = tuple(INTERVALS)
 _RANKS: Final = {name: rank for rank, name in enumerate(_NAMES)}
+_LAST_RANK: Final = 0xFE
 _LENGTH_MAX: Final = 200
 
 
@@ -42,6 +43,11 @@ class LivePoint:
     def before(cls, position: int) -> "LivePoint":
         """The point right before the first event of ``position``."""
         return cls(position, -1, 0)
+
+    @classmethod
+    def after(cls, position: int) -> "LivePoint":
+        """The point right after the last event of ``position``."""
+        return cls(position, _LAST_RANK, 0)
 
     def token(self) -> str:
         """The opaque form."""

@@ -3,107 +3,94 @@
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from enum import Enum
 
 import attrs
 import duckdb
 
+from candled.client import Bar, Message, Status, Symbol, SymbolStatus
 
-@attrs.frozen
-class Bar:
-    """A bar as the client gives it."""
+OPEN_TIME = datetime(2026, 5, 8, 14, 30, tzinfo=UTC)
 
-    symbol: str = "BTCUSDT"
-    interval: str = "1m"
-    open_time: datetime = datetime(2026, 5, 8, 14, 30, tzinfo=UTC)
-    close_time: datetime = datetime(2026, 5, 8, 14, 31, tzinfo=UTC)
-    open: Decimal = Decimal("100.00000000")
-    high: Decimal = Decimal("110.00000000")
-    low: Decimal = Decimal("90.00000000")
-    close: Decimal = Decimal("105.50000000")
-    volume: Decimal = Decimal("1234567890123.00000001")
-    quote_volume: Decimal = Decimal("2.00000000")
-    trade_count: int = 7
-    taker_buy_volume: Decimal = Decimal("1.00000000")
-    taker_buy_quote_volume: Decimal = Decimal("1.00000000")
-    first_trade_id: int | None = 1
-    last_trade_id: int | None = 7
-    closed: bool = True
-    complete: bool = True
-    revision: int = 0
+
+def make_bar(**values):
+    """A bar as the client gives it; the defaults stand for what a test does not care about."""
+    defaults = {
+        "symbol": "BTCUSDT",
+        "interval": "1m",
+        "open_time": OPEN_TIME,
+        "close_time": OPEN_TIME + timedelta(minutes=1),
+        "open": Decimal("100.00000000"),
+        "high": Decimal("110.00000000"),
+        "low": Decimal("90.00000000"),
+        "close": Decimal("105.50000000"),
+        "volume": Decimal("1234567890123.00000001"),
+        "quote_volume": Decimal("2.00000000"),
+        "trade_count": 7,
+        "taker_buy_volume": Decimal("1.00000000"),
+        "taker_buy_quote_volume": Decimal("1.00000000"),
+        "first_trade_id": 1,
+        "last_trade_id": 7,
+        "closed": True,
+        "complete": True,
+        "revision": 0,
+    }
+    return Bar(**defaults | values)
+
+
+def make_message(kind, bar, **values):
+    """A message as the client gives it."""
+    defaults = {"sequence": 1, "exchange_time": OPEN_TIME, "send_time": OPEN_TIME, "resume_token": ""}
+    return Message(kind=kind, bar=bar, **defaults | values)
+
+
+def make_symbol_status(**values):
+    """A symbol's status as the client gives it."""
+    defaults = {
+        "symbol": "BTCUSDT",
+        "status": "TRADING",
+        "live": True,
+        "last_trade_id": 7,
+        "last_trade_time": OPEN_TIME,
+        "lag_ms": 3.2,
+        "reconnects": 1,
+        "trades": 7,
+        "duplicates": 0,
+        "gaps": (),
+        "gaps_filled": 2,
+        "last_price": Decimal("105.50000000"),
+    }
+    return SymbolStatus(**defaults | values)
+
+
+def make_status(**values):
+    """A daemon's status as the client gives it."""
+    defaults = {
+        "version": "0.1.0",
+        "start_time": OPEN_TIME,
+        "exchange": "synthetic seed=1",
+        "exchange_time": OPEN_TIME,
+        "ready": True,
+        "not_ready_reasons": (),
+        "symbols": (make_symbol_status(),),
+        "subscribers": 2,
+    }
+    return Status(**defaults | values)
 
 
 def minutes(count, symbol="BTCUSDT", **values):
     """Bars of consecutive minutes."""
-    start = Bar().open_time
+    opens = [OPEN_TIME + timedelta(minutes=i) for i in range(count)]
     return [
-        Bar(symbol, open_time=start + timedelta(minutes=i), close_time=start + timedelta(minutes=i + 1), **values)
-        for i in range(count)
+        make_bar(symbol=symbol, open_time=open_time, close_time=open_time + timedelta(minutes=1), **values)
+        for open_time in opens
     ]
-
-
-class Kind(Enum):
-    UPDATE = 2
-    CLOSE = 3
-    HEARTBEAT = 5
-
-
-@attrs.frozen
-class Message:
-    kind: Kind
-    bar: Bar | None
-    sequence: int = 1
-    exchange_time: datetime = Bar().open_time
-    send_time: datetime = Bar().open_time
-    resume_token: str = ""
-
-
-@attrs.frozen
-class Symbol:
-    symbol: str
-
-
-@attrs.frozen
-class Gap:
-    first_trade_id: int
-    last_trade_id: int
-    state: str
-    reason: str
-
-
-@attrs.frozen
-class SymbolStatus:
-    symbol: str = "BTCUSDT"
-    status: str = "TRADING"
-    live: bool = True
-    last_trade_id: int | None = 7
-    last_trade_time: datetime | None = Bar().open_time
-    lag_ms: float = 3.2
-    reconnects: int = 1
-    trades: int = 7
-    duplicates: int = 0
-    gaps: tuple[Gap, ...] = ()
-    gaps_filled: int = 2
-    last_price: Decimal | None = Decimal("105.50000000")
-
-
-@attrs.frozen
-class Status:
-    version: str = "0.1.0"
-    start_time: datetime = Bar().open_time
-    exchange: str = "synthetic seed=1"
-    exchange_time: datetime = Bar().open_time
-    ready: bool = True
-    not_ready_reasons: tuple[str, ...] = ()
-    symbols: tuple[SymbolStatus, ...] = (SymbolStatus(),)
-    subscribers: int = 2
 
 
 @attrs.define
 class Client:
     bars: list[Bar] = attrs.field(factory=list)
     messages: list[Message] = attrs.field(factory=list)
-    state: Status = attrs.field(factory=Status)
+    state: Status = attrs.field(factory=make_status)
 
     @asynccontextmanager
     async def stream_bars(self, **_request):
@@ -113,13 +100,13 @@ class Client:
 
         yield stream()
 
-    async def get_bars(self, symbol, interval="1m", start_time=None, end_time=None):
+    async def bar_pages(self, symbol, interval="1m", start_time=None, end_time=None):
         for bar in self.bars:
             if bar.symbol == symbol and bar.interval == interval:
-                yield bar
+                yield [bar]
 
     async def symbols(self):
-        return [Symbol("BTCUSDT"), Symbol("ETHUSDT")]
+        return [Symbol(symbol=name, status="TRADING") for name in ("BTCUSDT", "ETHUSDT")]
 
     async def status(self):
         return self.state

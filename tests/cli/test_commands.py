@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from candled.cli import parts
 from candled.cli.main import main
+from candled.client import Bar, Gap, Kind
 from tests.cli import fakes
 
 
@@ -23,7 +24,7 @@ def invoke(tmp_path, monkeypatch):
 
 @pytest.fixture
 def stored(monkeypatch):
-    bars: list[fakes.Bar] = []
+    bars: list[Bar] = []
     monkeypatch.setattr(parts, "connect_history", lambda _data_dir: fakes.history(bars))
     return bars
 
@@ -155,16 +156,16 @@ def test_a_wrong_query_is_one_line(invoke, stored) -> None:
 
 
 def test_status_shows_symbols_and_their_gaps(invoke, client) -> None:
-    gap = fakes.Gap(5, 9, "open", "fetching")
-    client.state = fakes.Status(symbols=(fakes.SymbolStatus(gaps=(gap,)),))
+    gap = Gap(first_trade_id=5, last_trade_id=9, unfillable=False, reason="fetching")
+    client.state = fakes.make_status(symbols=(fakes.make_symbol_status(gaps=(gap,)),))
     result = invoke("status")
     assert result.exit_code == 0
     assert "synthetic seed=1" in result.stdout
-    assert "BTCUSDT: gap 5..9 open: fetching" in result.stdout
+    assert "BTCUSDT: open gap 5..9: fetching" in result.stdout
 
 
 def test_status_of_a_daemon_that_is_not_ready_says_why_and_exits_3(invoke, client) -> None:
-    client.state = fakes.Status(ready=False, not_ready_reasons=("BTCUSDT is not live.",))
+    client.state = fakes.make_status(ready=False, not_ready_reasons=("BTCUSDT is not live.",))
     result = invoke("status")
     assert result.exit_code == 3
     assert "NOT READY\n  BTCUSDT is not live.\n" in result.stdout
@@ -175,11 +176,29 @@ def test_status_in_json_keeps_decimals_as_strings(invoke, client) -> None:
     assert document["symbols"][0]["last_price"] == "105.50000000"
 
 
+@pytest.mark.parametrize("command", [["status"], ["watch"], ["bars", "BTCUSDT"]])
+def test_a_daemon_that_is_not_there_is_one_sentence(invoke, command) -> None:
+    result = invoke(*command, "--address", "127.0.0.1:1")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "candled: No daemon answers at 127.0.0.1:1: start one with `candled run` or `candled demo`, "
+        "or give --address.\n"
+    )
+
+
+def test_a_directory_without_bars_is_one_sentence(invoke) -> None:
+    result = invoke("sql", "SELECT 1", "--data-dir", "nowhere")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("candled: ")
+    assert "nowhere" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_watch_writes_a_line_for_each_message_when_piped(invoke, client) -> None:
     client.messages += [
-        fakes.Message(fakes.Kind.UPDATE, fakes.Bar(closed=False, complete=False)),
-        fakes.Message(fakes.Kind.CLOSE, fakes.Bar(complete=False, revision=2)),
-        fakes.Message(fakes.Kind.HEARTBEAT, None),
+        fakes.make_message(Kind.UPDATE, fakes.make_bar(closed=False, complete=False)),
+        fakes.make_message(Kind.CLOSE, fakes.make_bar(complete=False, revision=2)),
+        fakes.make_message(Kind.HEARTBEAT, None),
     ]
     lines = invoke("watch", "BTCUSDT").stdout.splitlines()
     assert len(lines) == 3
@@ -189,7 +208,7 @@ def test_watch_writes_a_line_for_each_message_when_piped(invoke, client) -> None
 
 
 def test_watch_gives_json_lines_to_programs(invoke, client) -> None:
-    client.messages += [fakes.Message(fakes.Kind.UPDATE, fakes.Bar())]
+    client.messages += [fakes.make_message(Kind.UPDATE, fakes.make_bar())]
     document = json.loads(invoke("watch", "--format", "json").stdout)
     assert document["kind"] == "update"
     assert document["bar"]["volume"] == "1234567890123.00000001"

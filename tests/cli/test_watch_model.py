@@ -9,7 +9,7 @@ from rich.text import Text
 from candled.cli.watch.chart import draw
 from candled.cli.watch.keys import split_keys
 from candled.cli.watch.model import BARS_KEPT, Watch
-from tests.cli.fakes import Bar, minutes
+from tests.cli.fakes import make_bar, minutes
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def plain(lines: list[Text]) -> list[str]:
 
 
 def test_a_bar_replaces_the_one_of_its_open_time(watch) -> None:
-    watch.take(Bar(close=Decimal(1)))
-    watch.take(Bar(close=Decimal(2)))
+    watch.take(make_bar(close=Decimal(1)))
+    watch.take(make_bar(close=Decimal(2)))
     assert [bar.close for bar in watch.bars("BTCUSDT")] == [2]
 
 
 def test_history_never_replaces_what_the_stream_told(watch) -> None:
-    watch.take(Bar(revision=3))
-    watch.take_history([Bar(revision=0)])
+    watch.take(make_bar(revision=3))
+    watch.take_history([make_bar(revision=0)])
     assert [bar.revision for bar in watch.bars("BTCUSDT")] == [3]
 
 
@@ -91,7 +91,7 @@ def test_keys_step_through_the_symbols_and_intervals(watch) -> None:
 
 
 def test_another_interval_forgets_the_bars_of_the_old_one(watch) -> None:
-    watch.take(Bar())
+    watch.take(make_bar())
     watch.other_interval(1)
     assert watch.bars("BTCUSDT") == ()
 
@@ -103,7 +103,7 @@ def test_arrow_keys_come_as_sequences_and_several_keys_in_one_go() -> None:
 def candle(open_, high, low, close, volume=1, **values):
     names = ("open", "high", "low", "close", "volume")
     prices = dict(zip(names, map(Decimal, (open_, high, low, close, volume)), strict=True))
-    return Bar(**prices, **values)
+    return make_bar(**prices, **values)
 
 
 def test_a_candle_is_a_body_with_wicks_where_its_prices_are(watch) -> None:
@@ -130,8 +130,8 @@ def test_incomplete_and_revised_bars_are_marked(watch) -> None:
     watch.heard(0)
     first, second, third = minutes(3)
     watch.take_history([first, second, third])
-    watch.take(Bar(open_time=first.open_time, complete=False))
-    watch.take(Bar(open_time=second.open_time, revision=1))
+    watch.take(make_bar(open_time=first.open_time, complete=False))
+    watch.take(make_bar(open_time=second.open_time, revision=1))
     lines = plain(draw(watch, 40, 17, now=0, zone=UTC))
     assert any(line.startswith("? *  ") for line in lines)
 

@@ -1,5 +1,7 @@
 """When bars close, what they then say, and what may change afterwards."""
 
+from itertools import count
+
 from msgspec.structs import replace
 
 from candled.domain.bar import NO_TRADE, Bar
@@ -182,8 +184,9 @@ def test_a_minute_whose_trades_are_unfillable_is_taken_from_its_kline() -> None:
     arrive(engine, trade(13, 130), trade(14, 185))
     engine.handle(RangeUnfillable("X", 11, 12, "gone"), 0.0)
     events = settle(engine, {1: kline(1, count=2)})
-    assert told(events) == [("REVISION", 1, True, 1)]  # the count meets the known ids at both ends
-    assert (events[-1].bar.first_trade_id, events[-1].bar.last_trade_id) == (11, 12)
+    # Its count meets the known ids at both ends: that proves it, and the bars beside it too.
+    assert told(events) == [("REVISION", 1, True, 1), ("REVISION", 0, True, 1), ("REVISION", 2, True, 1)]
+    assert (events[0].bar.first_trade_id, events[0].bar.last_trade_id) == (11, 12)
     events = settle(engine, {1: kline(1, count=2)})
     assert told(events) == []
 
@@ -284,7 +287,7 @@ def test_a_trade_of_a_minute_that_left_memory_brings_it_back_from_the_history() 
 
 
 def test_positions_rise_with_everything_that_is_to_be_stored() -> None:
-    engine = Engine(["X"], first_position=1 << 32)
+    engine = Engine(["X"], next_position=count(1 << 32).__next__)
     events = []
     for minute in range(5):
         events += arrive(engine, trade(10 + minute, minute * 60 + 1))

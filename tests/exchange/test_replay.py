@@ -10,7 +10,8 @@ from candled.exchange.ledger import Ledger
 from candled.exchange.market import MINUTE
 from candled.exchange.replay import load_recording
 from candled.exchange.wire import kline_row, trade_row
-from tests.exchange.worlds import kline_of_row, naive_kline, open_world, recordings, replayed
+from tests.exchange.worlds import kline_of_row, naive_kline, open_world, replayed
+from tests.recordings import recordings
 
 AGGREGATES = "spot_BTCUSDT_aggTrades_20200102T151023-151839.json"
 CAPTURE = "spot_ws_BTC_ETH_DOT_20210404T2003-2004.jsonl"

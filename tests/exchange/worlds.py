@@ -1,14 +1,12 @@
 """Exchanges to test against, and a naive reading of their klines."""
 
 import json
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import ROUND_DOWN, Decimal, localcontext
 from pathlib import Path
 
 import httpcore
-import pytest
 import trio
 from trio_websocket import WebSocketConnection, wrap_client_stream
 
@@ -25,17 +23,6 @@ UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: exchange\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-
-
-def recordings() -> Path:
-    """The folder of recorded market data; skips the test when there is none."""
-    named = os.environ.get("CANDLED_TEST_DATA")
-    folder = Path(named) if named else Path(__file__).parents[2].parent / "shared" / "data"
-    if not folder.is_dir():
-        if named:
-            pytest.fail(f"CANDLED_TEST_DATA names {named}, which is not there")
-        pytest.skip("no recorded market data: set CANDLED_TEST_DATA to its folder")
-    return folder / "binance"
 
 
 def synthetic(*, seed=1, rate=1.0, speed=1.0, faults="", limits: Limits | None = None, at=NOON) -> Exchange:

@@ -58,4 +58,4 @@ def test_one_changed_letter_is_noticed() -> None:
 @given(positions)
 def test_points_are_in_order_of_what_is_told(position: int) -> None:
     before, minute, hour = LivePoint.before(position), LivePoint(position, 0, 5), LivePoint(position, 5, 0)
-    assert before < minute < hour < LivePoint.before(position + 1)
+    assert before < minute < hour < LivePoint.after(position) < LivePoint.before(position + 1)

@@ -11,7 +11,8 @@ from typing import Final
 
 from rich.text import Text
 
-from candled.cli.watch.model import Bar, Trust, Watch
+from candled.cli.watch.model import Trust, Watch
+from candled.client import Bar
 
 UP: Final = "green"
 DOWN: Final = "red"

@@ -2,10 +2,13 @@
 
 import json
 from datetime import tzinfo
-from typing import Any
+from typing import TYPE_CHECKING
 
 from candled.cli.output import plain_value
 from candled.cli.times import show_time
+
+if TYPE_CHECKING:
+    from candled.client import Message
 
 _FIELDS = (
     "symbol", "interval", "open_time", "close_time", "open", "high", "low", "close", "volume", "quote_volume",
@@ -14,9 +17,9 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def text_line(message: Any, zone: tzinfo) -> str:
+def text_line(message: "Message", zone: tzinfo) -> str:
     """One message for people: what happened, the bar, and what is wrong with it."""
-    kind = kind_word(message.kind)
+    kind = message.kind.value
     bar = message.bar
     if bar is None:
         return f"{kind:<9} {show_time(message.send_time, zone)}"
@@ -33,19 +36,14 @@ def text_line(message: Any, zone: tzinfo) -> str:
     )
 
 
-def json_line(message: Any, zone: tzinfo) -> str:
+def json_line(message: "Message", zone: tzinfo) -> str:
     """One message for programs: one JSON object, decimals as strings."""
     bar = message.bar
     document = {
-        "kind": kind_word(message.kind),
+        "kind": message.kind.value,
         "sequence": message.sequence,
         "exchange_time": plain_value(message.exchange_time, zone),
         "send_time": plain_value(message.send_time, zone),
         "bar": None if bar is None else {name: plain_value(getattr(bar, name), zone) for name in _FIELDS},
     }
     return json.dumps(document, ensure_ascii=False)
-
-
-def kind_word(kind: Any) -> str:
-    """``BarKind.UPDATE`` or ``BAR_KIND_UPDATE`` as ``update``."""
-    return str(getattr(kind, "name", kind)).removeprefix("BAR_KIND_").lower()

@@ -1,13 +1,12 @@
 """What ``candled watch`` knows at one moment, and how far that can be trusted. No clock, no I/O."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from decimal import Decimal
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final
 
 import attrs
 
+from candled.client import Bar
 from candled.domain.interval import INTERVALS
 
 SILENCE_SECONDS_MAX: Final = 20.0
@@ -15,23 +14,6 @@ SILENCE_SECONDS_MAX: Final = 20.0
 
 BARS_KEPT: Final = 400
 """For each symbol: more columns than a terminal has."""
-
-
-class Bar(Protocol):
-    """What is drawn of the client's bar."""
-
-    symbol: str
-    interval: str
-    open_time: datetime
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal
-    trade_count: int
-    closed: bool
-    complete: bool
-    revision: int
 
 
 class Connection(Enum):

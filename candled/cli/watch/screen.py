@@ -1,5 +1,6 @@
 """The live screen: redraws when something changed, a key was pressed or the terminal was resized."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from candled.cli import parts
 from candled.cli.watch.chart import PITCH, draw
 from candled.cli.watch.keys import key_mode, read_keys
 from candled.cli.watch.model import BARS_KEPT, Watch
-from candled.domain.interval import INTERVALS, MICROSECONDS
+from candled.domain.interval import DAY, INTERVALS
 from candled.errors import UserError
 
 _REDRAW_SECONDS_MIN: Final = 0.08
@@ -23,6 +24,8 @@ _REDRAW_SECONDS_MAX: Final = 1.0
 
 _RETRY_SECONDS: Final = (0.5, 1.0, 2.0, 5.0)
 _STATUS_SECONDS: Final = 5.0
+_MONTH: Final = 31 * DAY
+_LONG_AGO: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _UPDATES_PER_SECOND: Final = 10.0
 """More than the eye sees is not asked for."""
 
@@ -34,7 +37,9 @@ class Screen:
         self._watch = watch
         self._address = address
         self._zone = zone
-        self._console = Console()
+        # Without the variables that some shells export: they would fix the size that the terminal had then.
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self._console = Console(_environ=environment)
         self._changed = trio.Event()
         self._streaming = trio.CancelScope()
 
@@ -136,26 +141,29 @@ class Screen:
 
 async def stream_once(watch: Watch, address: str, told: Callable[[], None]) -> None:
     """Fill ``watch`` from one connection until it ends; ``told`` is called after each message."""
-    async with parts.open_client(address) as client:
-        since = history_start(watch.interval, datetime.now(UTC))
-        async with client.stream_bars(
-            symbols=watch.symbols, intervals=(watch.interval,), max_updates_per_second=_UPDATES_PER_SECOND
-        ) as messages:
-            for symbol in watch.symbols:  # after the stream began, so that nothing closes in between unseen
-                async for bar in client.get_bars(symbol, watch.interval, since, None):
-                    watch.take_history([bar])
-            async for message in messages:
-                watch.heard(trio.current_time())
-                if message.bar is not None:
-                    watch.take(message.bar)
-                told()
+    async with (
+        parts.open_client(address) as client,
+        client.stream_bars(
+            symbols=watch.symbols,
+            intervals=(watch.interval,),
+            start_time=history_start(watch.interval, (await client.status()).exchange_time),
+            max_updates_per_second=_UPDATES_PER_SECOND,
+            reconnect=False,  # a break is to be seen
+        ) as messages,
+    ):
+        async for message in messages:
+            watch.heard(trio.current_time())
+            if message.bar is not None:
+                watch.take(message.bar)
+            told()
 
 
-def history_start(interval: str, now: datetime) -> datetime:
-    """From when bars are asked for, so that the widest chart is full."""
-    length = INTERVALS[interval].length or INTERVALS["1d"].length
-    assert length is not None
-    return now - timedelta(seconds=BARS_KEPT // PITCH * length / MICROSECONDS)
+def history_start(interval: str, now: datetime) -> datetime | None:
+    """From when bars are asked for, so that the widest chart is full; None if the time is not known yet."""
+    if now <= _LONG_AGO:
+        return None
+    length = INTERVALS[interval].length or _MONTH
+    return max(now - timedelta(microseconds=BARS_KEPT // PITCH * length), _LONG_AGO)
 
 
 def first_sentence(group: BaseExceptionGroup[UserError]) -> str:

@@ -76,6 +76,8 @@ class _Pace:
 
     def is_suspect(self, now: float) -> bool:
         patience = min(SILENCE_MAX, max(SILENCE_MIN, self.usual_pause * SILENCE_PACE))
+        if self.last_id < 0:
+            return not self.checked or now - self.checked > SILENCE_MIN
         return now - max(self.last_arrival, self.checked) > patience
 
 
@@ -354,7 +356,7 @@ class BinanceFeed:
                 await trio.sleep(WATCH_SECONDS)
                 for symbol, group in self._group_of.items():
                     now = trio.current_time()
-                    pace = self._pace.setdefault(symbol, _Pace(checked=now))
+                    pace = self._pace.setdefault(symbol, _Pace())
                     if pace.is_suspect(now):
                         pace.checked = now
                         try:
@@ -365,10 +367,14 @@ class BinanceFeed:
     async def _check_silent(
         self, symbol: str, group: _Group, pace: _Pace, send: trio.MemorySendChannel[FeedEvent]
     ) -> None:
-        before = pace.last_id
         newest = await self._source.newest(symbol)
         if newest is None or newest.last_id <= pace.last_id:
             return
+        if pace.last_id < 0:  # nothing came yet: only what comes after this one can show a dead stream
+            pace.last_id = newest.last_id
+            await send.send(TradeExists(symbol, newest.last_id))
+            return
+        before = pace.last_id
         await trio.sleep(IN_FLIGHT_SECONDS)
         if pace.last_id >= newest.last_id:
             return

@@ -2,33 +2,37 @@
 
 import errno
 import socket
-import ssl as tls
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import attrs
+import structlog
 import trio
 from grpclib.health.check import ServiceStatus
 from grpclib.health.service import OVERALL, Health
 from grpclib.reflection.service import ServerReflection
-from grpclib.server import Server
 
 from candled.domain.bar import Bar
 from candled.domain.status import DaemonStatus
+from candled.errors import UserError
 from candled.stream.grpc.bridge import call_trio, open_asyncio, run_asyncio
-from candled.stream.grpc.codec import PassThroughCodec
+from candled.stream.grpc.connections import CandleServer
 from candled.stream.grpc.delivery import Delivery, PlainDelivery
+from candled.stream.grpc.fast_path import FastDelivery, check_private_attributes
 from candled.stream.grpc.limits import Limits
+from candled.stream.grpc.security import Security, SecurityFiles
 from candled.stream.grpc.service import CandleService
 from candled.stream.history import StoredBars
 from candled.stream.hub import Hub
 
-_HEALTH_PERIOD = 0.25
+_HEALTH_PERIOD: Final = 0.25
+_FILES_PERIOD: Final = 1.0
+_log = structlog.get_logger(__name__)
 
 
-class AddressError(Exception):
+class AddressError(UserError):
     """The address cannot be listened on: a sentence that says what to change."""
 
 
@@ -53,7 +57,8 @@ async def open_grpc_server(
     stored: StoredBars,
     status: Callable[[], DaemonStatus],
     limits: Limits | None = None,
-    ssl: tls.SSLContext | None = None,
+    files: SecurityFiles | None = None,
+    plain: bool = False,
 ) -> AsyncIterator[GrpcServer]:
     """Serve the API while inside; yields once it accepts calls.
 
@@ -66,15 +71,19 @@ async def open_grpc_server(
         stored: the history.
         status: the daemon at any moment; health follows its readiness.
         limits: what clients may ask for.
-        ssl: TLS context; None serves in clear.
+        files: certificates and tokens; none serves everybody, in clear.
+        plain: use grpclib's public interface only, at a fraction of the speed.
 
     Raises:
         AddressError: the address is in use, not local, or not of that form.
+        UserError: a certificate or the tokens cannot be used.
     """
     limits = limits or Limits()
     stop = trio.Event()
+    security = Security(files or SecurityFiles())
+    sock = _listen(address)
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(_serve, address, hub, stored, status, limits, ssl, stop)
+        server = await nursery.start(_serve, sock, hub, stored, status, limits, security, plain, stop)
         try:
             yield server
         finally:
@@ -82,22 +91,22 @@ async def open_grpc_server(
 
 
 async def _serve(
-    address: str,
+    sock: socket.socket,
     hub: Hub,
     stored: StoredBars,
     status: Callable[[], DaemonStatus],
     limits: Limits,
-    ssl: tls.SSLContext | None,
+    security: Security,
+    plain: bool,
     stop: trio.Event,
     *,
     task_status: trio.TaskStatus[GrpcServer],
 ) -> None:
-    sock = _listen(address)
     # Only `stop` ends this task, so that a cancelled daemon still ends its streams in order.
     with sock, trio.CancelScope(shield=True):
         async with open_asyncio():
             ready = ServiceStatus()
-            delivery: Delivery = PlainDelivery(lambda: time.time_ns() // 1000)
+            delivery = await run_asyncio(_make_delivery, plain)
             service = CandleService(
                 hub=hub,
                 stored=_Bridged(stored),
@@ -109,11 +118,14 @@ async def _serve(
             hub.after_publish(delivery.flush)
             health = Health({service: [ready], OVERALL: [ready]})
             handlers = ServerReflection.extend([service, health])
-            server = await run_asyncio(_make_server, handlers)
-            await run_asyncio(server.start, sock=sock, ssl=ssl)
+            server = await run_asyncio(_make_server, handlers, limits)
+            security.guard(server)
+            await run_asyncio(server.start, sock=sock, ssl=security.context)
             host, port = sock.getsockname()[:2]
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_follow_readiness, ready, status)
+                nursery.start_soon(_watch_connections, server)
+                nursery.start_soon(_watch_files, security)
                 task_status.started(GrpcServer(host, port))
                 await stop.wait()
                 nursery.cancel_scope.cancel()
@@ -121,8 +133,19 @@ async def _serve(
             await _drain(server, hub, limits)
 
 
-async def _make_server(handlers: Sequence[Any]) -> Server:
-    return Server(handlers, codec=PassThroughCodec())
+async def _make_delivery(plain: bool) -> Delivery:
+    obstacle = None if plain else check_private_attributes()
+    if obstacle is not None:
+        _log.warning("the stream's fast path is off", reason=obstacle)
+    return PlainDelivery(_now) if plain or obstacle is not None else FastDelivery(_now)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+async def _make_server(handlers: Sequence[Any], limits: Limits) -> CandleServer:
+    return CandleServer(handlers, limits)
 
 
 async def _follow_readiness(ready: ServiceStatus, status: Callable[[], DaemonStatus]) -> None:
@@ -131,13 +154,33 @@ async def _follow_readiness(ready: ServiceStatus, status: Callable[[], DaemonSta
         await trio.sleep(_HEALTH_PERIOD)
 
 
-async def _drain(server: Server, hub: Hub, limits: Limits) -> None:
+async def _watch_connections(server: CandleServer) -> None:
+    while True:
+        await trio.sleep(server.limits.stall_seconds / 4)
+        server.cut_stalled(time.monotonic())
+
+
+async def _watch_files(security: Security) -> None:
+    while True:
+        await trio.sleep(_FILES_PERIOD)
+        security.reload()
+
+
+async def _drain(server: CandleServer, hub: Hub, limits: Limits) -> None:
     hub.close()
-    with trio.move_on_after(limits.drain_seconds):
-        while hub.statistics().subscribers:  # noqa: ASYNC110 - the hub is plain, it has nothing to wait for
-            await trio.sleep(0.02)
-        await trio.sleep(0.05)  # the trailers are on their way out of the handlers
+    for _ in range(2):
+        with trio.move_on_after(limits.drain_seconds / 2):
+            while hub.statistics().subscribers:  # noqa: ASYNC110 - the hub is plain, it has nothing to wait for
+                await trio.sleep(0.02)
+            await trio.sleep(0.05)  # the trailers are on their way out of the handlers
+            break
+        hub.stop_waiting()
     server.close()
+    server.say_goodbye()
+    with trio.move_on_after(1):
+        while server.connections:  # noqa: ASYNC110 - asyncio's transports say when they are gone
+            await trio.sleep(0.01)
+    server.cut_all()
     with trio.move_on_after(1):
         await run_asyncio(server.wait_closed)
 

@@ -1,17 +1,41 @@
-"""What the HTTP port answers: whether the daemon lives, whether it is ready, and its metrics."""
+"""What the HTTP port answers: whether the daemon lives, whether it is ready, its metrics, and the chart."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 
-def make_application(*, not_ready_reasons: Callable[[], Sequence[str]], registry: CollectorRegistry) -> Starlette:
-    """The application; it holds no state of its own."""
+def make_application(
+    *,
+    not_ready_reasons: Callable[[], Sequence[str]],
+    registry: CollectorRegistry,
+    more_routes: Sequence[BaseRoute] = (),
+) -> Starlette:
+    """The application; it holds no state of its own.
+
+    Arguments:
+        not_ready_reasons: sentences that say why the daemon is not ready now; none when it is.
+        registry: what ``/metrics`` shows.
+        more_routes: those of the chart, if it is switched on.
+    """
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("alive\n")
@@ -31,5 +55,24 @@ def make_application(*, not_ready_reasons: Callable[[], Sequence[str]], registry
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
-        ]
+            *more_routes,
+        ],
+        middleware=[Middleware(_SecurityHeaders)],
     )
+
+
+class _SecurityHeaders:
+    """Every answer forbids the browser whatever the chart does not need; nothing comes from elsewhere."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

@@ -3,6 +3,7 @@
 import errno
 import logging
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -14,10 +15,13 @@ from prometheus_client.registry import Collector
 
 from candled.errors import UserError
 from candled.stream.web.application import make_application
+from candled.stream.web.chart import ChartSource, chart_routes
 
 _BACKLOG: Final = 128
 _KEEP_ALIVE_SECONDS: Final = 75
 _HEADER_BYTES_MAX: Final = 16_384
+_UNREAD_MILLISECONDS_MAX: Final = 5_000
+"""How long what was sent may stay unread."""
 
 
 async def serve_http(
@@ -25,6 +29,7 @@ async def serve_http(
     *,
     not_ready_reasons: Callable[[], Sequence[str]],
     collectors: Sequence[Collector] = (),
+    chart: Callable[[], ChartSource | None] | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve health, metrics and the chart until cancelled.
@@ -33,6 +38,7 @@ async def serve_http(
         address: ``host:port``; with port 0 the system chooses one.
         not_ready_reasons: sentences that say why the daemon is not ready now; none when it is.
         collectors: what ``/metrics`` shows, read at each scrape.
+        chart: where the chart gets its bars, which gives None until the daemon has any; no function, no chart.
         task_status: started with the bound ``host:port`` once requests are taken.
 
     Raises:
@@ -41,7 +47,11 @@ async def serve_http(
     registry = CollectorRegistry(auto_describe=False)
     for collector in collectors:
         registry.register(collector)
-    application = make_application(not_ready_reasons=not_ready_reasons, registry=registry)
+    application = make_application(
+        not_ready_reasons=not_ready_reasons,
+        registry=registry,
+        more_routes=chart_routes(chart) if chart else (),
+    )
     listener = bind(address, setting="http_address")
     bound = _name(listener)
     config = Config()
@@ -71,6 +81,11 @@ def bind(address: str, *, setting: str) -> socket.socket:
         raise UserError(f"{setting} {address} is no address of this machine: {error.strerror}.") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":
+            # A client that stops reading would hold a sending task, and so the daemon's end, for ever: Hypercorn
+            # shields its writes from cancellation. So the kernel gives such a connection up; accepted sockets
+            # inherit this.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MILLISECONDS_MAX)
         listener.bind(place)
         listener.setblocking(False)
     except OSError as error:

@@ -1,0 +1,131 @@
+"""Well-kept Binance clients of others talk to the embedded exchange, unchanged but for the addresses.
+
+Each is installed from its own pinned, hash-locked list, apart from candled, under ``.interop`` in the checkout.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+from candled.exchange.server import serve
+from candled.settings import ExchangeSettings
+
+HERE = Path(__file__).parent
+INSTALLED = HERE.parents[1] / ".interop"
+TRADES = 60
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def installed(name: str, *locks: Path) -> Path:
+    """The folder of an installation, and whether it is complete: its mark is written last."""
+    digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()[:12]
+    return INSTALLED / f"{name}-{digest}"
+
+
+def run(*command: object, cwd: Path | None = None) -> None:
+    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def python_client(name: str) -> list[str]:
+    """The command of a Python client, in an environment of its own."""
+    requirements = HERE / name / "requirements.txt"
+    folder = installed(name, requirements)
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        run(sys.executable, "-m", "venv", folder)
+        run(
+            folder / "bin/pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            "--require-hashes",
+            "-r",
+            requirements,
+        )
+        (folder / "complete").touch()
+    return [str(folder / "bin/python"), str(HERE / name / "client.py")]
+
+
+def node_client(name: str) -> list[str]:
+    """The command of a Node client; both share one installation."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("node and npm are not installed: the Node clients are not tried")
+    package = HERE / "node"
+    folder = installed("node", package / "package.json", package / "package-lock.json")
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for lock in ("package.json", "package-lock.json"):
+            shutil.copy(package / lock, folder)
+        run(
+            npm,
+            "ci",
+            "--omit-lockfile-registry-resolved",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            cwd=folder,
+        )
+        (folder / "complete").touch()
+    # Node looks for packages beside the script.
+    shutil.copy(package / f"{name}.mjs", folder)
+    return [node, str(folder / f"{name}.mjs")]
+
+
+CLIENTS = {
+    "python-binance": lambda: python_client("python_binance"),
+    "binance-sdk-spot": lambda: python_client("binance_sdk_spot"),
+    "npm binance": lambda: node_client("binance"),
+    "npm @binance/spot": lambda: node_client("binance_spot"),
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_a_client_streams_trades_and_fetches_klines(client: str) -> None:
+    command = CLIENTS[client]()
+    with trio.fail_after(120):
+        async with trio.open_nursery() as nursery:
+            bound = await nursery.start(serve, ExchangeSettings(address="127.0.0.1:0", speed=30))
+            done = await trio.run_process(
+                [*command, bound.rest_url, bound.stream_url, str(TRADES)], capture_stdout=True
+            )
+            told = json.loads(done.stdout.splitlines()[-1])
+            async with httpx.AsyncClient(base_url=bound.rest_url) as rest:
+                await check_trades(rest, told["trades"])
+                await check_klines(rest, told["klines"])
+            nursery.cancel_scope.cancel()
+    assert told["status"] == "TRADING"
+    assert len(told["aggregates"]) == 5
+    assert all(after["f"] == before["l"] + 1 for before, after in pairwise(told["aggregates"]))
+
+
+async def check_trades(rest: httpx.AsyncClient, trades: list[dict]) -> None:
+    """Every streamed trade is there, once, and is the one that REST has."""
+    own = [trade for trade in trades if trade["s"] == "BTCUSDT"]
+    assert len(own) > 10
+    assert [trade["t"] for trade in own] == list(range(own[0]["t"], own[0]["t"] + len(own)))
+    rows = await rest.get(
+        "/api/v3/historicalTrades", params={"symbol": "BTCUSDT", "fromId": own[0]["t"], "limit": len(own)}
+    )
+    told = [(trade["t"], trade["p"], trade["q"], trade["T"], trade["m"]) for trade in own]
+    assert told == [(r["id"], r["price"], r["qty"], r["time"], r["isBuyerMaker"]) for r in rows.json()]
+
+
+async def check_klines(rest: httpx.AsyncClient, klines: list[list]) -> None:
+    """The closed klines came through digit for digit; the last is still running."""
+    assert len(klines) == 5
+    params = {"symbol": "BTCUSDT", "interval": "1m", "startTime": klines[0][0], "limit": 4}
+    assert [row[:11] for row in klines[:4]] == [
+        row[:11] for row in (await rest.get("/api/v3/klines", params=params)).json()
+    ]
