@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from candled.errors import SettingsError, UserError
+from candled.logs import LogCounts
 from candled.settings import DaemonSettings, ExchangeSettings
 
 if TYPE_CHECKING:
@@ -43,16 +44,24 @@ async def open_client(address: str) -> "AsyncIterator[TrioClient]":
         async with open_trio_client(address) as client:
             yield client
     except ClientError as error:
+        if error.text.startswith("no daemon answers"):
+            raise UserError(
+                f"No daemon answers at {address}: start one with `candled run` or `candled demo`, "
+                "or give --address."
+            ) from error
         raise UserError(f"{error.text[:1].upper()}{error.text[1:].rstrip('.')}.") from error
 
 
 async def run_daemon(
-    settings: DaemonSettings, *, task_status: "trio.TaskStatus[Addresses]" = trio.TASK_STATUS_IGNORED
+    settings: DaemonSettings,
+    logs: LogCounts,
+    *,
+    task_status: "trio.TaskStatus[Addresses]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """The daemon, until a signal ends it."""
+    """The daemon, until a signal ends it; ``logs`` counts the lines for its metrics."""
     from candled.daemon import run_daemon as run
 
-    await run(settings, task_status=task_status)
+    await run(settings, logs=logs, task_status=task_status)
 
 
 async def serve_exchange(

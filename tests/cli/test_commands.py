@@ -176,6 +176,24 @@ def test_status_in_json_keeps_decimals_as_strings(invoke, client) -> None:
     assert document["symbols"][0]["last_price"] == "105.50000000"
 
 
+@pytest.mark.parametrize("command", [["status"], ["watch"], ["bars", "BTCUSDT"]])
+def test_a_daemon_that_is_not_there_is_one_sentence(invoke, command) -> None:
+    result = invoke(*command, "--address", "127.0.0.1:1")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "candled: No daemon answers at 127.0.0.1:1: start one with `candled run` or `candled demo`, "
+        "or give --address.\n"
+    )
+
+
+def test_a_directory_without_bars_is_one_sentence(invoke) -> None:
+    result = invoke("sql", "SELECT 1", "--data-dir", "nowhere")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("candled: ")
+    assert "nowhere" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_watch_writes_a_line_for_each_message_when_piped(invoke, client) -> None:
     client.messages += [
         fakes.make_message(Kind.UPDATE, fakes.make_bar(closed=False, complete=False)),

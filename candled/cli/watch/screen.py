@@ -1,5 +1,6 @@
 """The live screen: redraws when something changed, a key was pressed or the terminal was resized."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -36,7 +37,9 @@ class Screen:
         self._watch = watch
         self._address = address
         self._zone = zone
-        self._console = Console()
+        # Without the variables that some shells export: they would fix the size that the terminal had then.
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self._console = Console(_environ=environment)
         self._changed = trio.Event()
         self._streaming = trio.CancelScope()
 
