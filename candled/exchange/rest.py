@@ -374,6 +374,8 @@ def refuse(refusal: Refusal, limit: int, now: int) -> Answer:
 
 
 def _onward(interval: Interval, start: int, last: int) -> Iterator[int]:
+    if start > last:
+        return  # it may lie beyond any calendar
     open_time = interval.floor(start)
     if open_time < start:
         open_time = interval.end(open_time)
