@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 import pytest
 import yaml
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpclib.health.v1 import health_pb2  # grpcio's own module of the same file cannot live beside it
 
 from tests.ops.conftest import K8S, render
 from tests.ops.play_kube import playable
@@ -174,11 +174,15 @@ def test_a_running_daemon_answers_every_probe(image: str, net: str, exchange: st
         eventually(lambda: get(f"{http}/healthz"))
         eventually(lambda: ready(daemon))
         with grpc.insecure_channel(published(daemon, 50051)) as channel:
-            health = health_pb2_grpc.HealthStub(channel)
+            check = channel.unary_unary(
+                "/grpc.health.v1.Health/Check",
+                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=health_pb2.HealthCheckResponse.FromString,
+            )
             request = health_pb2.HealthCheckRequest(service="candled.v1.CandleService")
             # The service's health is looked up once a second, so it may come a moment after readiness.
             serving = health_pb2.HealthCheckResponse.SERVING
-            eventually(lambda: health.Check(request, timeout=10).status == serving, 10)
+            eventually(lambda: check(request, timeout=10).status == serving, 10)
         assert "candled_build_info" in (get(f"{http}/metrics") or "")
         podman("healthcheck", "run", daemon)
 
