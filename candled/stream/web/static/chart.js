@@ -154,13 +154,18 @@ function drawLegend() {
 
 // ---- state of the connection
 
+function duration(ms) {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  return ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 60000)} min`;
+}
+
 function drawConnection(state, text) {
   const symbol = status?.symbols[feed.symbol];
   let shown = text;
   if (state === "live" && symbol) {
     if (!symbol.live) { state = "stale"; shown = "exchange stream not live"; }
     else if (symbol.gaps_open) shown = `live · repairing ${symbol.gaps_open} gap${symbol.gaps_open > 1 ? "s" : ""}`;
-    else shown = `live · lag ${symbol.lag_ms < 1000 ? `${Math.round(symbol.lag_ms)} ms` : `${(symbol.lag_ms / 1000).toFixed(1)} s`}`;
+    else shown = `live · lag ${duration(symbol.lag_ms)}`;
   }
   byId("connection").dataset.state = state;
   document.body.dataset.state = state;
