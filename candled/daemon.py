@@ -5,7 +5,7 @@ feed --events--> engine --bars--> stream, for whoever listens, and history, for 
 
 import random
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -13,17 +13,20 @@ import structlog
 import trio
 from prometheus_client.registry import Collector
 
-from candled.domain.event import BarEvent
+from candled.backfill import backfill
+from candled.domain.event import BarEvent, positions_of
+from candled.domain.interval import MINUTE, ONE_MINUTE
 from candled.errors import UserError
 from candled.feed.backoff import Backoff
 from candled.feed.binance.rest import BinanceRest, open_rest
 from candled.feed.interface import ExchangeDescription, SourceRefusedError, SourceUnavailableError
 from candled.feed.websocket import connect_tcp
-from candled.history import open_history
+from candled.history import DurableHistory, open_history
 from candled.logs import LogCounts
 from candled.metrics import Parts, make_collectors
 from candled.pipeline import open_pipeline, restore
 from candled.settings import DaemonSettings
+from candled.stream.grpc.security import SecurityFiles
 from candled.stream.grpc.server import open_grpc_server
 from candled.stream.hub import Hub
 from candled.stream.web.chart import ChartSource
@@ -123,16 +126,31 @@ async def _serve_bars(
     ):
         send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
         await writer.start(history.serve, receive_closed)
-        engine, rollup = await restore(settings, history)
+        next_position = positions_of(history.epoch)
+        await _backfill_new_symbols(settings, rest, history, next_position)
+        engine, rollup = await restore(settings, history, next_position)
         hub = Hub(
             clock=trio.current_time,
             snapshot=rollup.forming,
             symbols=lambda: list(engine.symbols),
             stored=history,
+            backlog_max=settings.grpc_backlog_max,
+            streams_max=settings.grpc_streams_max,
         )
         async with (
             send_closed,
-            open_grpc_server(settings.grpc_address, hub=hub, stored=history, status=vitals.status) as grpc,
+            open_grpc_server(
+                settings.grpc_address,
+                hub=hub,
+                stored=history,
+                status=vitals.status,
+                files=SecurityFiles(
+                    certificate=settings.grpc_tls_certificate,
+                    key=settings.grpc_tls_key,
+                    client_authority=settings.grpc_tls_client_authority,
+                    tokens=settings.tokens_file,
+                ),
+            ) as grpc,
             open_pipeline(
                 settings,
                 description,
@@ -154,6 +172,24 @@ async def _serve_bars(
             task_status.started(Addresses(grpc.address, http_address))
             await stop.wait()
             vitals.stopping = True
+
+
+async def _backfill_new_symbols(
+    settings: DaemonSettings, rest: BinanceRest, history: DurableHistory, next_position: Callable[[], int]
+) -> None:
+    """Give symbols that have no bar yet some to begin with; where the exchange does not answer, go without."""
+    if settings.backfill_hours <= 0:
+        return
+    known = await history.newest_bars()
+    try:
+        end = ONE_MINUTE.floor(await rest.server_time())
+        start = end - round(settings.backfill_hours * 60) * MINUTE
+        for symbol in settings.symbols:
+            if symbol not in known:
+                bars = await backfill(rest, history, symbol, start, end, next_position)
+                log.info("backfilled", symbol=symbol, bars=bars)
+    except (SourceUnavailableError, SourceRefusedError) as error:
+        log.warning("cannot backfill", reason=str(error))
 
 
 async def _serve_http(

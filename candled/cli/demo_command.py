@@ -21,6 +21,9 @@ from candled.settings_sources import DEFAULT_SOURCE
 DATA_DIR: Final = "candled-demo-data"
 """Its own, so that made-up bars never lie beside real ones."""
 
+BACKFILL_HOURS: Final = 3.0
+"""So that there is a chart to look at from the first second."""
+
 _QUERY: Final = '"SELECT symbol, count(*), max(high) FROM bars GROUP BY symbol"'
 _OWN: Final = ("stream_urls", "rest_urls")
 
@@ -31,7 +34,12 @@ _OWN: Final = ("stream_urls", "rest_urls")
 @settings_options(
     DaemonSettings,
     without=_OWN,
-    defaults={"data_dir": DATA_DIR, "log_level": "warning", "grpc_address": "127.0.0.1:50051 or a free port"},
+    defaults={
+        "data_dir": DATA_DIR,
+        "log_level": "warning",
+        "backfill_hours": "6",
+        "grpc_address": "127.0.0.1:50051 or a free port",
+    },
 )
 def command(config: str | None, seed: str | None, speed: str | None, **options: Any) -> None:
     """Run the daemon on a made-up market: no network, no account, nothing to set up.
@@ -43,6 +51,8 @@ def command(config: str | None, seed: str | None, speed: str | None, **options: 
     settings = loaded.settings
     if loaded.sources["data_dir"] == DEFAULT_SOURCE:
         settings = attrs.evolve(settings, data_dir=Path(DATA_DIR))
+    if loaded.sources["backfill_hours"] == DEFAULT_SOURCE:
+        settings = attrs.evolve(settings, backfill_hours=BACKFILL_HOURS)
     if loaded.sources["log_level"] == DEFAULT_SOURCE:
         settings = attrs.evolve(settings, log_level="warning")
     if loaded.sources["grpc_address"] == DEFAULT_SOURCE and _in_use(settings.grpc_address):

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from candled.domain.bar import Bar
-from candled.domain.event import BarEvent, BarEventKind
+from candled.domain.event import POSITION_BITS, BarEvent, BarEventKind
 from candled.domain.interval import MINUTE, ONE_MINUTE, parse_interval
 from candled.history import query, reader
 from candled.history.columns import ROW_COLUMNS, ROW_SCHEMA, bars_from_rows, positions_from_rows, rows_from_events
@@ -40,7 +40,7 @@ from candled.history.threads import run_query
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
-_DISK_ERRORS = (OSError, duckdb.Error, pa.ArrowException)
+_DISK_ERRORS = (OSError, duckdb.Error, pa.ArrowException, DataDirectoryError)
 """What a disk that is full, read-only or broken raises, by way of those who write to it."""
 _READERS: Final = 2
 _FIRST_WINDOW: Final = 1000
@@ -48,8 +48,6 @@ _FIRST_RETRY: Final = 0.1
 _LAST_WRITES: Final = 5.0
 """Seconds that an ending history takes to store what waits."""
 
-POSITION_BITS: Final = 32
-"""A position is an epoch, shifted by so many bits, and a count within it."""
 
 _ROWS: Final = ", ".join(ROW_COLUMNS)
 
@@ -190,7 +188,8 @@ class DurableHistory:
             refold_delay=settings.refold_delay,
         )
         self._layout.add(now, *segments, *recents)
-        unpublished = store.unpublished(journal, self._layout.recents, self._layout.segments)
+        # Rows out of DuckDB allow nulls everywhere: with another schema they could not be joined with new rows.
+        unpublished = store.unpublished(journal, self._layout.recents, self._layout.segments).cast(ROW_SCHEMA)
         self._unpublished: list[pa.Table] = [unpublished] if unpublished.num_rows else []
         newest = store.newest(self._layout.recents, self._layout.segments, unpublished)
         self._newest = {bar.symbol: bar for bar in bars_from_rows(newest, ONE_MINUTE.name)}
@@ -200,7 +199,8 @@ class DurableHistory:
         self._reader = reader.open_memory_database(threads=str(_READERS), memory_limit="512MB")
         self._reader_limit = trio.CapacityLimiter(_READERS)
         self._journal_lock = trio.Lock()
-        self._files_lock = trio.Lock()
+        self._keep_lock = trio.Lock()
+        self._publish_lock = trio.Lock()
         self._stored = trio.Event()
         self._published = trio.Event()
         self._problems: dict[str, str] = {}
@@ -372,7 +372,7 @@ class DurableHistory:
         Raises:
             OSError, duckdb.Error, pyarrow.ArrowException: the disk does not take it.
         """
-        async with self._files_lock:
+        async with self._publish_lock:
             tables = list(self._unpublished)
             if not tables:
                 return
@@ -390,7 +390,7 @@ class DurableHistory:
         Raises:
             OSError, duckdb.Error, pyarrow.ArrowException: the disk does not take it, or a file is damaged.
         """
-        async with self._files_lock:
+        async with self._keep_lock:
             step = self._layout.next_step(trio.current_time(), self._newest_open_time())
             if step is None:
                 return False
@@ -418,11 +418,12 @@ class DurableHistory:
 
     async def _fold(self, step: Fold) -> None:
         layout, store = self._layout, self._store
-        recents = layout.recents
-        days_by_symbol = await trio.to_thread.run_sync(store.days_to_fold, step.boundary, recents, layout.segments)
+        days_by_symbol = await trio.to_thread.run_sync(
+            store.days_to_fold, step.boundary, step.recents, layout.segments
+        )
         for symbol, days in days_by_symbol.items():
             for target, inputs in layout.targets(symbol, days, step.boundary):
-                await trio.to_thread.run_sync(store.fold, target, inputs, recents)
+                await trio.to_thread.run_sync(store.fold, target, inputs, step.recents)
                 layout.add(trio.current_time(), target)
 
     async def _shorten_journal(self, boundary: int) -> None:
