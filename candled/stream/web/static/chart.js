@@ -257,10 +257,22 @@ window.addEventListener("hashchange", () => { readAddress(); follow(); });
 
 // ---- start
 
+// With tokens the daemon answers 401 until one was given; it then keeps it in a cookie that no script can read.
+
 async function start() {
   for (;;) {
     try {
       const answer = await fetch("api/symbols");
+      byId("token").hidden = answer.status !== 401;
+      if (answer.status === 401) {
+        byId("connection-text").textContent = "a token is needed";
+        await new Promise((resolve) => byId("token").addEventListener("submit", (event) => {
+          event.preventDefault();
+          resolve();
+        }, { once: true }));
+        await fetch("api/token", { method: "POST", headers: { Authorization: `Bearer ${byId("token-value").value.trim()}` } });
+        continue;
+      }
       if (answer.ok) {
         market = await answer.json();
         if (market.symbols.length) break;
