@@ -117,6 +117,11 @@ class DaemonSettings:
     rest_weight_per_minute: int = setting(
         "Request weight a minute that repairs may use.", default=3000, check=at_least(50)
     )
+    backfill_hours: float = setting(
+        "Hours of bars to fetch from the exchange's klines for a symbol that has none stored.",
+        default=0.0,
+        check=at_least(0),
+    )
     chart: bool = setting("Serve the chart on the HTTP port.", default=True)
     log_level: str = setting(
         "Least level logged: debug, info, warning or error.",
@@ -127,6 +132,13 @@ class DaemonSettings:
         "Log lines: console, json, or auto (console on a terminal).",
         default="auto",
         check=one_of("auto", "console", "json"),
+    )
+    shards: str = setting(
+        "Symbols of several daemons that share the work, as A,B;C: this one serves those of its shard.", default=""
+    )
+    shard: int = setting("Number of this daemon's shard, from 0.", default=0, check=at_least(0))
+    shard_address: str = setting(
+        "gRPC address of a shard, with {shard} for its number: told to clients that ask the wrong one.", default=""
     )
 
 

@@ -12,8 +12,10 @@ def bar_chart(title: str, groups: Mapping[str, Mapping[str, float]]) -> str:
     step = len(names) * BAR + GAP
     width = LEFT * 2 + step * len(groups)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{HEIGHT + TOP + 60}" '
-        'font-family="sans-serif" font-size="11">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{HEIGHT + TOP + 60}" '
+            'font-family="sans-serif" font-size="11">'
+        ),
         '<rect width="100%" height="100%" fill="white"/>',
         f'<text x="{LEFT}" y="20" font-size="13">{title}</text>',
     ]

@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from candled.domain.bar import Bar
-from candled.domain.event import BarEvent, BarEventKind
+from candled.domain.event import BarEvent, BarEventKind, positions_of
 from candled.domain.interval import DAY, MINUTE
 from candled.exchange.clock import ExchangeClock
 from candled.exchange.core import Exchange, Limits
@@ -183,7 +183,7 @@ async def daemon(
                 break
             except SourceUnavailableError:
                 await trio.sleep(1)
-        engine, rollup = await restore(settings, history)
+        engine, rollup = await restore(settings, history, positions_of(history.epoch))
         async with (
             send,
             open_pipeline(
