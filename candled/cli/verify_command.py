@@ -60,7 +60,7 @@ def _klines(settings: DaemonSettings, since: datetime) -> "list[Bar]":
 
     with parts.connect_history(settings.data_dir) as connection:
         spans = connection.execute(
-            "SELECT symbol, min(open_time), max(open_time) FROM bars WHERE interval = '1m' GROUP BY symbol ORDER BY 1"
+            "SELECT symbol, min(open_time), max(open_time) FROM bars WHERE interval = '1m' GROUP BY 1 ORDER BY 1"
         ).fetchall()
     stored_of = (read_identity(settings.data_dir) or {}).get("exchange")
     found: list[Bar] = []
