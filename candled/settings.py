@@ -133,6 +133,13 @@ class DaemonSettings:
         default="auto",
         check=one_of("auto", "console", "json"),
     )
+    shards: str = setting(
+        "Symbols of several daemons that share the work, as A,B;C: this one serves those of its shard.", default=""
+    )
+    shard: int = setting("Number of this daemon's shard, from 0.", default=0, check=at_least(0))
+    shard_address: str = setting(
+        "gRPC address of a shard, with {shard} for its number: told to clients that ask the wrong one.", default=""
+    )
 
 
 @attrs.frozen(kw_only=True)
