@@ -27,6 +27,7 @@ from candled.logs import LogCounts
 from candled.metrics import Parts, make_collectors
 from candled.pipeline import open_pipeline, restore
 from candled.settings import DaemonSettings
+from candled.stream.access import BearerTokens
 from candled.stream.grpc.security import SecurityFiles
 from candled.stream.grpc.server import open_grpc_server
 from candled.stream.hub import Hub
@@ -211,6 +212,7 @@ async def _serve_http(
         settings.http_address,
         not_ready_reasons=vitals.not_ready_reasons,
         collectors=collectors,
+        tokens=BearerTokens(settings.tokens_file) if settings.tokens_file else None,
         chart=(lambda: shown.chart) if settings.chart else None,
         task_status=task_status,
     )

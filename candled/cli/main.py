@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "bars": "Print closed bars of one symbol.",
     "sql": "Query the history with SQL.",
     "status": "Show how a daemon and its symbols fare.",
+    "doctor": "Check what would keep a daemon from working.",
     "config": "Show the effective settings and where each came from.",
 }
 """Every command and its one line in the help: here, so that ``candled --help`` imports none of them."""

@@ -66,7 +66,7 @@ class Store:
 
     def recent_path(self, recent: Recent) -> Path:
         """Where that recent file stands."""
-        return self._directory.recent / recent.name
+        return reader.recent_path(self.root, recent)
 
     def segment_path(self, segment: Segment) -> Path:
         """Where that segment stands."""
