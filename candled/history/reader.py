@@ -63,7 +63,7 @@ def list_files(root: Path, kind: str) -> list[str]:
     An empty file stands in where there are none, since DuckDB wants one to know the columns.
     """
     if kind == "recent":
-        paths = [str(root / RECENT / recent.name) for recent in live_recents(find_recents(root))]
+        paths = [str(recent_path(root, recent)) for recent in live_recents(find_recents(root))]
         return [escape(path) for path in paths] or [escape(str(empty_recent(root)))]
     live = live_segments(find_segments(root))
     if kind == "newest":
@@ -103,6 +103,11 @@ def symbol_folder(root: Path, symbol: str) -> Path:
 def segment_path(root: Path, segment: Segment) -> Path:
     """Where that sealed file stands."""
     return symbol_folder(root, segment.symbol) / segment.name
+
+
+def recent_path(root: Path, recent: Recent) -> Path:
+    """Where that recent file stands."""
+    return root / RECENT / recent.name
 
 
 def empty_recent(root: Path) -> Path:

@@ -1,5 +1,6 @@
 """The exchange over real sockets: one port for streams and REST."""
 
+import functools
 import json
 import socket
 import time
@@ -13,6 +14,7 @@ from trio_websocket import open_websocket_url
 from candled.errors import UserError
 from candled.exchange.server import BoundExchange, serve
 from candled.settings import ExchangeSettings
+from tests.exchange.worlds import UPGRADE, Limits
 from tests.recordings import recordings
 
 
@@ -95,6 +97,21 @@ async def test_a_replay_by_command_begins_when_told() -> None:
                 assert waited.cancelled_caught
                 assert (await rest.post("/replay/start")).json()["running"]
                 await client.get_message()
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_reads_nothing_is_cut_though_its_buffers_are_full() -> None:
+    limits = Limits(ping_interval_s=0.2, pong_timeout_s=0.5)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            started = functools.partial(serve, limits=limits)
+            bound = await nursery.start(started, settings(rate=1000, speed=1000))
+            stream = await trio.open_tcp_stream(bound.host, bound.port)
+            await stream.send_all(UPGRADE.replace(b"/ws", b"/ws/btcusdt@trade"))
+            while bound.exchange.sessions == 0:
+                await trio.sleep(0.01)
+            while bound.exchange.sessions:
+                await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
 
 

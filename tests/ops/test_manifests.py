@@ -232,6 +232,14 @@ MISTAKES: dict[str, tuple[Callable[[list[Object]], Any], str]] = {
         lambda o: container(daemon_of(o))["readinessProbe"]["grpc"].update(service="candled.CandleService"),
         "asks a service that has no health",
     ),
+    "a gRPC probe of a port that speaks TLS": (
+        lambda o: config_of(o).update(CANDLED_GRPC_TLS_CERTIFICATE="/tmp/tls.crt"),
+        "speaks no TLS",
+    ),
+    "a file that no volume holds": (
+        lambda o: config_of(o).update(CANDLED_TOKENS_FILE="/etc/candled/tokens/tokens"),
+        "names a file that no volume holds",
+    ),
     "a grace period shorter than the drain": (
         lambda o: pod(daemon_of(o)).update(terminationGracePeriodSeconds=5),
         "would be killed before it has drained",

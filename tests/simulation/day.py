@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 import trio
 
-from candled.domain.event import BarEvent
+from candled.domain.event import BarEvent, positions_of
 from candled.domain.interval import DAY
 from candled.exchange.clock import ExchangeClock
 from candled.exchange.core import Exchange, Limits
@@ -208,7 +208,7 @@ async def _daemon(world: _World) -> AsyncIterator[_Daemon]:
                 break
             except (SourceUnavailableError, SourceRefusedError):
                 await trio.sleep(1)
-        engine, rollup = await restore(settings, history)
+        engine, rollup = await restore(settings, history, positions_of(history.epoch))
         hub = Hub(
             clock=trio.current_time, snapshot=rollup.forming, symbols=lambda: list(engine.symbols), stored=history
         )
