@@ -53,6 +53,9 @@ image: ## the container image, with buildah, podman or docker
 api: $(STAMP) ## make candled/api again from protos/
 	protos/generate $(BIN)/python
 
+pictures: $(STAMP) ## make docs/images again (needs Chromium and tmux)
+	$(BIN)/python -m docs.pictures
+
 metrics-doc: $(STAMP) ## make docs/metrics.md again from the table of metrics
 	$(BIN)/python -m candled.metrics > docs/metrics.md
 

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from candled.backfill import backfill
 from candled.domain.event import BarEvent, positions_of
 from candled.domain.interval import MINUTE, ONE_MINUTE
+from candled.domain.shards import parse_shards
 from candled.errors import UserError
 from candled.feed.backoff import Backoff
 from candled.feed.binance.rest import BinanceRest, open_rest
@@ -26,6 +27,7 @@ from candled.logs import LogCounts
 from candled.metrics import Parts, make_collectors
 from candled.pipeline import open_pipeline, restore
 from candled.settings import DaemonSettings
+from candled.stream.access import BearerTokens
 from candled.stream.grpc.security import SecurityFiles
 from candled.stream.grpc.server import open_grpc_server
 from candled.stream.hub import Hub
@@ -96,7 +98,7 @@ async def serve_daemon(
         task_status: started with the bound addresses once bars can be streamed and queried.
     """
     rng = random.Random()  # noqa: S311 - jitter
-    vitals = Vitals()
+    vitals = Vitals(_symbols_elsewhere(settings))
     shown = _Shown()
     async with open_rest(settings.rest_urls, settings.rest_weight_per_minute) as rest, trio.open_nursery() as http:
         collectors = make_collectors(status=vitals.status, rest=rest, logs=logs, parts=lambda: shown.parts)
@@ -107,6 +109,12 @@ async def serve_daemon(
         if description is not None:
             await _serve_bars(settings, stop, rest, description, vitals, http_address, shown, rng, task_status)
         http.cancel_scope.cancel()
+
+
+def _symbols_elsewhere(settings: DaemonSettings) -> dict[str, str]:
+    if not settings.shards:
+        return {}
+    return parse_shards(settings.shards).elsewhere(settings.shard, settings.shard_address)
 
 
 async def _serve_bars(
@@ -204,6 +212,7 @@ async def _serve_http(
         settings.http_address,
         not_ready_reasons=vitals.not_ready_reasons,
         collectors=collectors,
+        tokens=BearerTokens(settings.tokens_file) if settings.tokens_file else None,
         chart=(lambda: shown.chart) if settings.chart else None,
         task_status=task_status,
     )

@@ -133,6 +133,13 @@ class DaemonSettings:
         default="auto",
         check=one_of("auto", "console", "json"),
     )
+    shards: str = setting(
+        "Symbols of several daemons that share the work, as A,B;C: this one serves those of its shard.", default=""
+    )
+    shard: int = setting("Number of this daemon's shard, from 0.", default=0, check=at_least(0))
+    shard_address: str = setting(
+        "gRPC address of a shard, with {shard} for its number: told to clients that ask the wrong one.", default=""
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -156,6 +163,16 @@ class ExchangeSettings:
         "Instant (like 2026-01-31T12:00:00Z) at which its clock equals the wall clock, so that a restart goes on "
         "at the same speed; default: its start.",
         default="",
+    )
+    weight_limit: int = setting(
+        "Request weight that an address may use in a real minute, whatever the speed.",
+        default=6000,
+        check=at_least(1),
+    )
+    attempt_limit: int = setting(
+        "Attempts to connect to the streams that an address has in five real minutes.",
+        default=300,
+        check=at_least(1),
     )
     replay_begin: str = setting(
         "When a replay begins: with the first subscriber, by command (POST /replay/start), or now.",

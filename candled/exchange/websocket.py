@@ -76,7 +76,7 @@ class WebSocketSession:
         """
         try:
             self._connection.initiate_upgrade_connection(list(request.headers), request.target)
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, UnicodeError) as error:
             raise h11.RemoteProtocolError(str(error)) from None
         list(self._connection.events())
         await self._send(self._connection.send(AcceptConnection()))

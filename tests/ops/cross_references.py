@@ -236,19 +236,13 @@ def references_have_objects(objects: list[Object]) -> Problems:
 CLUSTER_WIDE = {"Namespace", "StorageClass"}
 
 
-PLANNED_SETTINGS = {
-    *("CANDLED_SHARDS", "CANDLED_SHARD", "CANDLED_SHARD_ADDRESS"),
-    *("CANDLED_GRPC_TLS_CERTIFICATE", "CANDLED_GRPC_TLS_KEY", "CANDLED_TOKENS_FILE"),
-}
-"""What components are ready for and the daemon is not yet."""
-
 SECRETS = {"candled-tls", "candled-tokens"}
 """Made by whoever deploys, and so in no manifest."""
 
 
 @check
 def settings_are_known(objects: list[Object]) -> Problems:
-    known = {f"CANDLED_{field.name.upper()}" for field in attrs.fields(DaemonSettings)} | PLANNED_SETTINGS
+    known = {f"CANDLED_{field.name.upper()}" for field in attrs.fields(DaemonSettings)}
     for workload in daemons(objects):
         values = settings(workload, objects)
         for name in sorted(values.keys() - known):

@@ -38,7 +38,7 @@ def dashboard_expressions() -> Iterator[str]:
 
 
 def known_metrics() -> set[str]:
-    return {metric.name for table in TABLES for metric in table}
+    return {metric.name for table in TABLES.values() for metric in table}
 
 
 def metrics_in(expression: str) -> set[str]:
@@ -58,7 +58,7 @@ def test_the_dashboard_asks_for_metrics_that_the_daemon_has() -> None:
 
 
 def test_labels_in_queries_are_labels_of_the_metric() -> None:
-    labels = {metric.name: {*metric.labels, "pod", "namespace"} for table in TABLES for metric in table}
+    labels = {metric.name: {*metric.labels, "pod", "namespace"} for table in TABLES.values() for metric in table}
     for expression in [*(alert["expr"] for alert in alerts()), *dashboard_expressions()]:
         for name, matchers in re.findall(r"\b(candled_[a-z0-9_]+)\{([^}]*)\}", expression):
             assert set(re.findall(r"(\w+)=~?\"", matchers)) <= labels[name], expression

@@ -182,7 +182,11 @@ class CandleService(v1.CandleServiceBase):
     def _unknown(self, symbols: Sequence[str]) -> GRPCError:
         names = ", ".join(symbol[:40] for symbol in symbols[:5])
         served = " ".join(sorted(self._hub.symbols())[:20])
-        return GRPCError(Status.NOT_FOUND, f"not served here: {names}. Choose from ListSymbols: {served}")
+        elsewhere = self._status().elsewhere
+        hints = "".join(
+            f"{symbol} is served by {elsewhere[symbol]}. " for symbol in symbols[:5] if symbol in elsewhere
+        )
+        return GRPCError(Status.NOT_FOUND, f"not served here: {names}. {hints}Choose from ListSymbols: {served}")
 
 
 def _answer(method: Callable[[Any], Awaitable[Any]]) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
