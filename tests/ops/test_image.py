@@ -41,7 +41,7 @@ SPEED = "20"
 """Of the exchange's clock: a minute lasts three seconds."""
 
 MEGABYTES_MAX = 400
-"""Of the image with its base; see docs/design-cluster.md for what takes it."""
+"""Of the image with its base; see docs/design.md for what takes it."""
 
 
 @pytest.fixture(scope="module")
