@@ -23,7 +23,7 @@ from candled.exchange.memory import MemoryExchange, open_memory_exchange
 from candled.exchange.synthetic import SyntheticMarket
 from candled.feed.binance.rest import open_rest
 from candled.feed.interface import SourceRefusedError, SourceUnavailableError
-from candled.history.memory import MemoryHistory, MemoryStore, open_memory_history
+from candled.history.memory import MemoryHistory, MemoryStore
 from candled.pipeline import Pipeline, open_pipeline, restore
 from candled.settings import DaemonSettings
 from candled.stream.hub import Hub
@@ -101,7 +101,9 @@ async def _live(world: _World) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.mishaps.run)
         while trio.current_time() < end:
-            lifetime = rng.expovariate(1 / rng.choice((20, 200, 1200))) if rng.random() < 0.8 else rng.uniform(0, 3)
+            lifetime = (
+                rng.expovariate(1 / rng.choice((20, 200, 1200))) if rng.random() < 0.8 else rng.uniform(0, 3)
+            )
             death = trio.current_time() + min(lifetime, end - trio.current_time())
             crashes = rng.random() < 0.5
             with trio.CancelScope(deadline=death if crashes else math.inf):

@@ -97,4 +97,6 @@ async def judge_listener(wanderer: Wanderer, history: MemoryHistory, outcome: Ou
             for bar in await history.bars(symbol, interval, limit=1_000_000):
                 told = wanderer.newest.get((symbol, interval, bar.open_time))
                 if told != bar:
-                    outcome.wrong.append(f"{symbol} {interval} {bar.open_time}: stored {bar}, listener knows {told}")
+                    outcome.wrong.append(
+                        f"{symbol} {interval} {bar.open_time}: stored {bar}, listener knows {told}"
+                    )

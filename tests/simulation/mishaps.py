@@ -16,7 +16,16 @@ from candled.feed.interface import ExchangeDescription
 from tests.simulation.outcome import Outcome
 
 FAULTS: Final = (
-    *("lose=0.05", "lose=0.5", "double=0.1", "reorder=0.1", "malformed=0.02", "late=0.05", "late=0.1/20s", "half=0.01"),
+    *(
+        "lose=0.05",
+        "lose=0.5",
+        "double=0.1",
+        "reorder=0.1",
+        "malformed=0.02",
+        "late=0.05",
+        "late=0.1/20s",
+        "half=0.01",
+    ),
     *("stall", "stall:ETHUSDT", "nopong", "refuse", "halt:PEPEUSDT", "halt:BTCUSDT"),
     *("rest_lag=5s", "rest_lag=3m", "rest_delay=2s", "rest_delay=12s"),
     *("rest_500=0.5", "rest_429=0.1", "rest_418=0.05", "rest_half=0.3"),

@@ -12,7 +12,6 @@ from candled.engine.continuity import Continuity, Sighting
 from candled.engine.engine import Engine
 from candled.engine.minute import Minute
 from candled.engine.symbol import SymbolEngine
-from candled.feed.binance.feed import BinanceFeed
 from candled.feed.repair import _SymbolRepair
 
 Planted = Callable[[], Any]
@@ -170,12 +169,8 @@ MUTANTS: Final[dict[str, Planted]] = {
         SymbolEngine, "apply", _boundary_trade_stays_in_the_old_minute
     ),
     "some revisions are not told": _replaced(SymbolEngine, "_publish", _some_revisions_are_not_told),
-    "withheld minutes are forgotten": _replaced(
-        SymbolEngine, "_close_due", _withheld_minutes_are_forgotten
-    ),
+    "withheld minutes are forgotten": _replaced(SymbolEngine, "_close_due", _withheld_minutes_are_forgotten),
     "ids known to exist are taken as seen": _replaced(Continuity, "exists", _missing_ids_are_taken_as_seen),
-    "ids are given up after one answer": _replaced(
-        _SymbolRepair, "_note_passed_over", _gaps_are_given_up_at_once
-    ),
+    "ids are given up after one answer": _replaced(_SymbolRepair, "_note_passed_over", _gaps_are_given_up_at_once),
     "a close is told twice": _replaced(Engine, "handle", _closes_ignore_the_grace_and_the_repair),
 }
