@@ -134,9 +134,7 @@ def live(stand: Stand, rng: random.Random, minutes: float) -> tuple[list[str], i
         if now >= next_line:
             next_line = now + 60
             pid = stand.daemon.pid
-            lines.append(
-                f"| {now - begun:.0f} | {resident_mb(pid):.0f} | {threads(pid)} | {kills} |"
-            )
+            lines.append(f"| {now - begun:.0f} | {resident_mb(pid):.0f} | {threads(pid)} | {kills} |")
             print(lines[-1], flush=True)
         if now >= next_restart:
             next_restart = now + rng.uniform(30, 120)
