@@ -226,12 +226,12 @@ def soak(stand: Stand, minutes: float) -> int:
             break
     status = stand.stop_daemon(signal.SIGTERM)
     print(
-        f"\n# Soak\n\n{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} shared "
-        f"cores, Python {platform.python_version()}\n\n"
+        f"\n# Soak\n\n{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} "
+        f"shared cores, Python {platform.python_version()}\n\n"
         f"`python -m benchmarks.soak --minutes {minutes:g} --speed {stand.speed:g} --rate {stand.rate:g} "
         f"--seed {stand.seed}`\n\n"
-        f"{count} bars of {trades} trades compared with the exchange's klines; {len(wrong)} differ or are not proven; "
-        f"{kills} kill -9; {bad_exits} wrong exits; exit status {status} at the end\n\n"
+        f"{count} bars of {trades} trades compared with the exchange's klines; {len(wrong)} differ or are not "
+        f"proven; {kills} kill -9; {bad_exits} wrong exits; exit status {status} at the end\n\n"
         "| second | resident MB | threads | kills |\n|---|---|---|---|\n" + "\n".join(lines)
     )
     for what in wrong[:10]:
