@@ -45,13 +45,19 @@ $(OPS)/.installed: requirements/ops.txt
 	@touch $@
 
 ops-test: $(STAMP) $(OPS)/.installed ## container and cluster files, with the tools that check them (in .venv-ops)
-	CANDLED_OPS_TOOLS=$(CURDIR)/$(OPS)/bin $(BIN)/pytest tests/ops
+	CANDLED_OPS_TOOLS=$(CURDIR)/$(OPS)/bin $(BIN)/pytest -m '' tests/ops
 
 image: ## the container image, with buildah, podman or docker
 	ops/container/build
 
 api: $(STAMP) ## make candled/api again from protos/
 	protos/generate $(BIN)/python
+
+pictures: $(STAMP) ## make docs/images again (needs Chromium and tmux)
+	$(BIN)/python -m docs.pictures
+
+metrics-doc: $(STAMP) ## make docs/metrics.md again from the table of metrics
+	$(BIN)/python -m candled.metrics > docs/metrics.md
 
 lock: $(STAMP) ## make requirements/*.txt again from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/run.txt

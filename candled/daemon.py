@@ -5,24 +5,30 @@ feed --events--> engine --bars--> stream, for whoever listens, and history, for 
 
 import random
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
 import structlog
 import trio
+from prometheus_client.registry import Collector
 
-from candled.domain.event import BarEvent
-from candled.domain.status import DaemonStatus
+from candled.backfill import backfill
+from candled.domain.event import BarEvent, positions_of
+from candled.domain.interval import MINUTE, ONE_MINUTE
+from candled.domain.shards import parse_shards
 from candled.errors import UserError
 from candled.feed.backoff import Backoff
 from candled.feed.binance.rest import BinanceRest, open_rest
 from candled.feed.interface import ExchangeDescription, SourceRefusedError, SourceUnavailableError
 from candled.feed.websocket import connect_tcp
-from candled.history import open_history
-from candled.metrics import STATUS_METRICS, TableCollector
+from candled.history import DurableHistory, open_history
+from candled.logs import LogCounts
+from candled.metrics import Parts, make_collectors
 from candled.pipeline import open_pipeline, restore
 from candled.settings import DaemonSettings
+from candled.stream.access import BearerTokens
+from candled.stream.grpc.security import SecurityFiles
 from candled.stream.grpc.server import open_grpc_server
 from candled.stream.hub import Hub
 from candled.stream.web.chart import ChartSource
@@ -45,12 +51,14 @@ class Addresses:
 async def run_daemon(
     settings: DaemonSettings,
     *,
+    logs: LogCounts | None = None,
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run until SIGTERM or SIGINT, then end in order.
 
     Arguments:
         settings: see there.
+        logs: counts of log lines, for the metrics.
         task_status: started with the bound addresses once bars can be streamed and queried.
 
     Raises:
@@ -68,7 +76,7 @@ async def run_daemon(
                     starting.cancel()
 
             nursery.start_soon(wait_for_signal)
-            await serve_daemon(settings, stop, starting, task_status=task_status)
+            await serve_daemon(settings, stop, starting, logs=logs, task_status=task_status)
             nursery.cancel_scope.cancel()
 
 
@@ -77,6 +85,7 @@ async def serve_daemon(
     stop: trio.Event,
     starting: trio.CancelScope,
     *,
+    logs: LogCounts | None = None,
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run until ``stop`` is set. Nested nurseries are the order of the end: the feed first, the history last.
@@ -85,20 +94,27 @@ async def serve_daemon(
         settings: see there.
         stop: set to end in order.
         starting: cancelled to give up before trades flow.
+        logs: counts of log lines, for the metrics.
         task_status: started with the bound addresses once bars can be streamed and queried.
     """
     rng = random.Random()  # noqa: S311 - jitter
-    vitals = Vitals()
-    chart = _Chart()
+    vitals = Vitals(_symbols_elsewhere(settings))
+    shown = _Shown()
     async with open_rest(settings.rest_urls, settings.rest_weight_per_minute) as rest, trio.open_nursery() as http:
-        collectors = [TableCollector(STATUS_METRICS, vitals.status)]
-        http_address = await http.start(_serve_http, settings, vitals, collectors, chart)
+        collectors = make_collectors(status=vitals.status, rest=rest, logs=logs, parts=lambda: shown.parts)
+        http_address = await http.start(_serve_http, settings, vitals, collectors, shown)
         description = None
         with starting:
             description = await _describe(rest, settings, vitals, rng)
         if description is not None:
-            await _serve_bars(settings, stop, rest, description, vitals, http_address, chart, rng, task_status)
+            await _serve_bars(settings, stop, rest, description, vitals, http_address, shown, rng, task_status)
         http.cancel_scope.cancel()
+
+
+def _symbols_elsewhere(settings: DaemonSettings) -> dict[str, str]:
+    if not settings.shards:
+        return {}
+    return parse_shards(settings.shards).elsewhere(settings.shard, settings.shard_address)
 
 
 async def _serve_bars(
@@ -108,7 +124,7 @@ async def _serve_bars(
     description: ExchangeDescription,
     vitals: Vitals,
     http_address: str,
-    chart: "_Chart",
+    shown: "_Shown",
     rng: random.Random,
     task_status: trio.TaskStatus[Addresses],
 ) -> None:
@@ -118,16 +134,31 @@ async def _serve_bars(
     ):
         send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
         await writer.start(history.serve, receive_closed)
-        engine, rollup = await restore(settings, history)
+        next_position = positions_of(history.epoch)
+        await _backfill_new_symbols(settings, rest, history, next_position)
+        engine, rollup = await restore(settings, history, next_position)
         hub = Hub(
             clock=trio.current_time,
             snapshot=rollup.forming,
             symbols=lambda: list(engine.symbols),
             stored=history,
+            backlog_max=settings.grpc_backlog_max,
+            streams_max=settings.grpc_streams_max,
         )
         async with (
             send_closed,
-            open_grpc_server(settings.grpc_address, hub=hub, stored=history, status=vitals.status) as grpc,
+            open_grpc_server(
+                settings.grpc_address,
+                hub=hub,
+                stored=history,
+                status=vitals.status,
+                files=SecurityFiles(
+                    certificate=settings.grpc_tls_certificate,
+                    key=settings.grpc_tls_key,
+                    client_authority=settings.grpc_tls_client_authority,
+                    tokens=settings.tokens_file,
+                ),
+            ) as grpc,
             open_pipeline(
                 settings,
                 description,
@@ -142,18 +173,38 @@ async def _serve_bars(
             ) as pipeline,
         ):
             vitals.serving(description, pipeline, history)
-            chart.source = ChartSource(hub, history, vitals.status)
+            shown.chart = ChartSource(hub, history, vitals.status)
+            queues = {"engine": pipeline.waiting, "history": send_closed.statistics}
+            shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, queues)
             log.info("serving", grpc=grpc.address, http=http_address, symbols=list(settings.symbols))
             task_status.started(Addresses(grpc.address, http_address))
             await stop.wait()
             vitals.stopping = True
 
 
+async def _backfill_new_symbols(
+    settings: DaemonSettings, rest: BinanceRest, history: DurableHistory, next_position: Callable[[], int]
+) -> None:
+    """Give symbols that have no bar yet some to begin with; where the exchange does not answer, go without."""
+    if settings.backfill_hours <= 0:
+        return
+    known = await history.newest_bars()
+    try:
+        end = ONE_MINUTE.floor(await rest.server_time())
+        start = end - round(settings.backfill_hours * 60) * MINUTE
+        for symbol in settings.symbols:
+            if symbol not in known:
+                bars = await backfill(rest, history, symbol, start, end, next_position)
+                log.info("backfilled", symbol=symbol, bars=bars)
+    except (SourceUnavailableError, SourceRefusedError) as error:
+        log.warning("cannot backfill", reason=str(error))
+
+
 async def _serve_http(
     settings: DaemonSettings,
     vitals: Vitals,
-    collectors: Sequence[TableCollector[DaemonStatus]],
-    chart: "_Chart",
+    collectors: Sequence[Collector],
+    shown: "_Shown",
     *,
     task_status: trio.TaskStatus[str],
 ) -> None:
@@ -161,16 +212,18 @@ async def _serve_http(
         settings.http_address,
         not_ready_reasons=vitals.not_ready_reasons,
         collectors=collectors,
-        chart=(lambda: chart.source) if settings.chart else None,
+        tokens=BearerTokens(settings.tokens_file) if settings.tokens_file else None,
+        chart=(lambda: shown.chart) if settings.chart else None,
         task_status=task_status,
     )
 
 
 @attrs.define
-class _Chart:
-    """Where the chart gets its bars, once there are any: the HTTP port opens before that, to say why."""
+class _Shown:
+    """What the HTTP port shows once bars are served: it opens before that, to say why there are none."""
 
-    source: ChartSource | None = None
+    chart: ChartSource | None = None
+    parts: Parts | None = None
 
 
 async def _describe(

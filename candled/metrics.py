@@ -1,14 +1,24 @@
 """What ``/metrics`` shows: a table of metrics, each read at scrape time from the frozen statistics of a part."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import attrs
+import trio
+from prometheus_client import PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.core import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
 from candled.domain.status import DaemonStatus, GapState, SymbolStatus
+from candled.engine.engine import Engine
+from candled.engine.symbol import Counts
+from candled.feed.binance.feed import BinanceFeed, FeedCounts
+from candled.feed.binance.rest import BinanceRest
+from candled.feed.repair import RepairCounts, Repairer
+from candled.history import History, HistoryStatistics
+from candled.logs import LogCounts
+from candled.stream.hub import Hub, HubStatistics
 
 T = TypeVar("T")
 Sample = tuple[tuple[str, ...], float]
@@ -29,10 +39,11 @@ class Metric(Generic[T]):
 
 @attrs.frozen
 class TableCollector(Collector, Generic[T]):
-    """Shows the metrics of one table; ``source`` gives the statistics as they are at the moment of a scrape."""
+    """Shows the metrics of one table; ``source`` gives the statistics at the moment of a scrape."""
 
     table: Sequence[Metric[T]]
-    source: Callable[[], T]
+    source: Callable[[], T | None]
+    """None while that part is not there: its metrics then have no samples."""
 
     def collect(self) -> Iterable[MetricFamily]:
         """One family for each row of the table."""
@@ -40,7 +51,7 @@ class TableCollector(Collector, Generic[T]):
         for metric in self.table:
             kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
             family = kind(metric.name, metric.meaning, labels=metric.labels)
-            for labels, value in metric.read(statistics):
+            for labels, value in () if statistics is None else metric.read(statistics):
                 family.add_metric(labels, value)
             yield family
 
@@ -128,6 +139,208 @@ STATUS_METRICS: Final[Sequence[Metric[DaemonStatus]]] = (
 )  # fmt: skip
 """Read from ``DaemonStatus``."""
 
+
+def _one(read: Callable[[T], float]) -> Callable[[T], Iterable[Sample]]:
+    return lambda statistics: [((), read(statistics))]
+
+
+def _each_symbol(read: Callable[[Counts], float]) -> Callable[[Mapping[str, Counts]], Iterable[Sample]]:
+    return lambda symbols: [((symbol,), read(counts)) for symbol, counts in symbols.items()]
+
+
+ENGINE_METRICS: Final[Sequence[Metric[Mapping[str, Counts]]]] = (
+    Metric(
+        "candled_gaps_total", "counter", "Jumps in trade ids.", ("symbol",),
+        _each_symbol(lambda counts: counts.gaps),
+    ),
+    Metric(
+        "candled_overlapping_aggregates_total", "counter",
+        "Aggregates not applied because part of their trades had been seen; their missing ids are fetched.",
+        ("symbol",),
+        _each_symbol(lambda counts: counts.overlaps),
+    ),
+    Metric(
+        "candled_closed_bars_total", "counter", "1-minute bars closed.", ("symbol",),
+        _each_symbol(lambda counts: counts.closes),
+    ),
+    Metric(
+        "candled_incomplete_closes_total", "counter", "1-minute bars not proven complete at their close.",
+        ("symbol",),
+        _each_symbol(lambda counts: counts.incomplete_closes),
+    ),
+    Metric(
+        "candled_revisions_total", "counter", "Closed 1-minute bars that changed.", ("symbol",),
+        _each_symbol(lambda counts: counts.revisions),
+    ),
+)  # fmt: skip
+"""Read from the counts of each symbol's engine."""
+
+FEED_METRICS: Final[Sequence[Metric[FeedCounts]]] = (
+    Metric(
+        "candled_feed_frames_total", "counter", "Websocket frames read from the exchange.", (),
+        _one(lambda feed: feed.frames),
+    ),
+    Metric(
+        "candled_feed_malformed_total", "counter", "Frames skipped: no message of the exchange.", (),
+        _one(lambda feed: feed.malformed),
+    ),
+    Metric(
+        "candled_feed_dropped_batches_total", "counter",
+        "Batches of trades that found the engine's queue full; their trades are fetched later.", (),
+        _one(lambda feed: feed.dropped_batches),
+    ),
+    Metric(
+        "candled_feed_connects_total", "counter", "Stream connections opened.", (),
+        _one(lambda feed: feed.connects),
+    ),
+    Metric(
+        "candled_feed_connect_failures_total", "counter", "Attempts to connect that failed.", (),
+        _one(lambda feed: feed.connect_failures),
+    ),
+    Metric(
+        "candled_feed_disconnects_total", "counter", "Stream connections that were lost.", (),
+        _one(lambda feed: feed.disconnects),
+    ),
+    Metric(
+        "candled_feed_roll_overs_total", "counter", "Connections replaced before the exchange ended them.",
+        (),
+        _one(lambda feed: feed.roll_overs),
+    ),
+    Metric(
+        "candled_feed_stalls_total", "counter", "Streams replaced: silent while trades took place.",
+        (),
+        _one(lambda feed: feed.stalls),
+    ),
+)  # fmt: skip
+"""Read from the feed."""
+
+REPAIR_METRICS: Final[Sequence[Metric[RepairCounts]]] = (
+    Metric(
+        "candled_repair_pages_total", "counter", "Pages of trades or klines fetched to fill gaps.", (),
+        _one(lambda repair: repair.pages),
+    ),
+    Metric(
+        "candled_repair_trades_total", "counter", "Trades that the repair fetched.", (),
+        _one(lambda repair: repair.trades),
+    ),
+    Metric(
+        "candled_repair_klines_total", "counter", "Minutes that the repair took from the exchange's klines.", (),
+        _one(lambda repair: repair.klines),
+    ),
+    Metric(
+        "candled_repair_failures_total", "counter", "Repairs that the exchange did not answer or refused.", (),
+        _one(lambda repair: repair.failures),
+    ),
+    Metric(
+        "candled_repair_unfillable_total", "counter", "Ranges found that the exchange does not have.", (),
+        _one(lambda repair: repair.unfillable),
+    ),
+)  # fmt: skip
+"""Read from the repair."""
+
+REST_METRICS: Final[Sequence[Metric[BinanceRest]]] = (
+    Metric(
+        "candled_rest_requests_total", "counter", "Requests to the exchange's REST side.", (),
+        _one(lambda rest: rest.requests),
+    ),
+    Metric(
+        "candled_rest_failures_total", "counter", "Requests that failed.", (),
+        _one(lambda rest: rest.failures),
+    ),
+    Metric(
+        "candled_rest_weight_used", "gauge", "Request weight used in the last minute.", (),
+        _one(lambda rest: rest.weight_used),
+    ),
+)  # fmt: skip
+"""Read from the REST client."""
+
+STREAM_METRICS: Final[Sequence[Metric[HubStatistics]]] = (
+    Metric(
+        "candled_subscribers", "gauge", "Streams open now, of gRPC clients and charts.", (),
+        _one(lambda hub: hub.subscribers),
+    ),
+    Metric(
+        "candled_stream_messages_total", "counter",
+        "Messages published to streams, counted once however many streams took them.", (),
+        _one(lambda hub: hub.messages),
+    ),
+    Metric(
+        "candled_stream_conflated_total", "counter",
+        "Forming bars that a newer one replaced before a slow stream took them.", (),
+        _one(lambda hub: hub.conflated),
+    ),
+    Metric(
+        "candled_stream_fell_behind_total", "counter", "Streams ended: too many closed bars waited for them.",
+        (),
+        _one(lambda hub: hub.fell_behind),
+    ),
+    Metric(
+        "candled_stream_unstored_bars", "gauge", "Closed bars told to streams and not stored yet.", (),
+        _one(lambda hub: hub.unstored),
+    ),
+)  # fmt: skip
+"""Read from the hub."""
+
+HISTORY_METRICS: Final[Sequence[Metric[HistoryStatistics]]] = (
+    Metric(
+        "candled_stored_rows_total", "counter", "Bars and revisions stored.", (),
+        _one(lambda history: history.rows_stored),
+    ),
+    Metric(
+        "candled_commits_total", "counter", "Commits to the journal.", (),
+        _one(lambda history: history.commits),
+    ),
+    Metric(
+        "candled_commit_seconds_total", "counter", "Time spent in commits; over commits_total it is the mean.", (),
+        _one(lambda history: history.commit_seconds_total),
+    ),
+    Metric(
+        "candled_commit_last_seconds", "gauge", "Time of the last commit.", (),
+        _one(lambda history: history.commit_seconds),
+    ),
+    Metric(
+        "candled_unpublished_rows", "gauge", "Rows in the journal that no published file holds yet.", (),
+        _one(lambda history: history.rows_unpublished),
+    ),
+    Metric(
+        "candled_journal_rows", "gauge", "Rows in the journal.", (),
+        _one(lambda history: history.journal_rows),
+    ),
+    Metric(
+        "candled_journal_bytes", "gauge", "Size of the journal.", (),
+        _one(lambda history: history.journal_bytes),
+    ),
+    Metric(
+        "candled_publications_total", "counter", "Times that recent bars were published as files.", (),
+        _one(lambda history: history.publications),
+    ),
+    Metric(
+        "candled_parquet_files", "gauge", "Parquet files in the data directory.", ("kind",),
+        lambda history: [
+            (("recent",), history.recent_files),
+            (("sealed",), history.sealed_files),
+            (("superseded",), history.superseded_files),
+        ],
+    ),
+    Metric(
+        "candled_history_write_errors_total", "counter", "Writes that the disk refused; they are tried again.", (),
+        _one(lambda history: history.write_errors),
+    ),
+)  # fmt: skip
+"""Read from the history."""
+
+QUEUE_METRICS: Final[Sequence[Metric[Mapping[str, trio.MemoryChannelStatistics]]]] = (
+    Metric(
+        "candled_queue_items", "gauge", "Batches that wait in a queue.", ("queue",),
+        lambda queues: [((name,), queue.current_buffer_used) for name, queue in queues.items()],
+    ),
+    Metric(
+        "candled_queue_limit_items", "gauge", "Batches that a queue holds at most.", ("queue",),
+        lambda queues: [((name,), queue.max_buffer_size) for name, queue in queues.items()],
+    ),
+)  # fmt: skip
+"""Read from the channels between the parts."""
+
 LOG_METRICS: Final[Sequence[Metric[Mapping[str, int]]]] = (
     Metric(
         "candled_log_lines_total", "counter", "Lines logged.", ("level",),
@@ -136,5 +349,79 @@ LOG_METRICS: Final[Sequence[Metric[Mapping[str, int]]]] = (
 )  # fmt: skip
 """Read from ``LogCounts.statistics``."""
 
-TABLES: Final[Sequence[Sequence[Metric[object]]]] = (STATUS_METRICS, LOG_METRICS)  # type: ignore[assignment]
-"""Every table, for the documentation."""
+TABLES: Final[Mapping[str, Sequence[Metric[Any]]]] = {
+    "The daemon and its symbols": STATUS_METRICS,
+    "Bars": ENGINE_METRICS,
+    "Feed": FEED_METRICS,
+    "Repair": REPAIR_METRICS,
+    "REST": REST_METRICS,
+    "Streams": STREAM_METRICS,
+    "History": HISTORY_METRICS,
+    "Queues": QUEUE_METRICS,
+    "Logs": LOG_METRICS,
+}
+"""Every table by its heading in docs/metrics.md."""
+
+
+@attrs.frozen
+class Parts:
+    """The parts of a daemon that serves bars, for their statistics."""
+
+    engine: Engine
+    feed: BinanceFeed
+    repairer: Repairer
+    hub: Hub
+    history: History
+    queues: Mapping[str, Callable[[], trio.MemoryChannelStatistics]]
+
+
+def make_collectors(
+    *,
+    status: Callable[[], DaemonStatus],
+    rest: BinanceRest,
+    logs: LogCounts | None,
+    parts: Callable[[], Parts | None],
+) -> list[Collector]:
+    """What ``/metrics`` shows; ``parts`` gives None until bars are served."""
+
+    def of(read: Callable[[Parts], T]) -> Callable[[], T | None]:
+        return lambda: None if (found := parts()) is None else read(found)
+
+    return [
+        TableCollector(STATUS_METRICS, status),
+        TableCollector(
+            ENGINE_METRICS,
+            of(lambda found: {name: symbol.counts for name, symbol in found.engine.symbols.items()}),
+        ),
+        TableCollector(FEED_METRICS, of(lambda found: found.feed.counts)),
+        TableCollector(REPAIR_METRICS, of(lambda found: found.repairer.counts)),
+        TableCollector(REST_METRICS, lambda: rest),
+        TableCollector(STREAM_METRICS, of(lambda found: found.hub.statistics())),
+        TableCollector(HISTORY_METRICS, of(lambda found: found.history.statistics())),
+        TableCollector(QUEUE_METRICS, of(lambda found: {name: read() for name, read in found.queues.items()})),
+        TableCollector(LOG_METRICS, lambda: logs.statistics() if logs else None),
+        ProcessCollector(registry=None),
+        PlatformCollector(registry=None),
+    ]
+
+
+def document() -> str:
+    """The text of docs/metrics.md; ``make metrics-doc`` writes it."""
+    lines = [
+        "# Metrics",
+        "",
+        "What `/metrics` on the HTTP port shows, in the Prometheus text form (or OpenMetrics where that is asked",
+        "for). Every number is read from its part at the moment of the scrape. Beside these there are the usual",
+        "`process_*` and `python_info` of the Prometheus client. Made from `candled/metrics.py` by",
+        "`make metrics-doc`; a test holds the two together.",
+    ]
+    for heading, table in TABLES.items():
+        lines += ["", f"## {heading}", "", "| metric | kind | labels | meaning |", "|---|---|---|---|"]
+        for metric in table:
+            labels = ", ".join(f"`{label}`" for label in metric.labels)
+            lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(document(), end="")

@@ -1,7 +1,7 @@
 """The way of a trade from the exchange to its bars: feed, repair and engine, wired together."""
 
 import random
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
@@ -17,7 +17,7 @@ from candled.engine.engine import Engine
 from candled.engine.rollup import RollUp
 from candled.feed.binance.feed import BinanceFeed
 from candled.feed.interface import Connect, ExchangeDescription, TradeSource
-from candled.feed.repair import Repairer
+from candled.feed.repair import Repairer, RepairWays
 from candled.settings import DaemonSettings
 
 FEED_EVENTS: Final = 2_000
@@ -26,16 +26,10 @@ REBUILD_MINUTES: Final = 7 * 1440
 """How far back from the newest stored bar an incomplete one is rebuilt at a start."""
 LOOK_BACK_MINUTES: Final = 240
 """How far back it is looked for minutes that are not there at all."""
-POSITION_BITS: Final = 32
-"""Positions of one opening of a data directory; the epoch stands above them."""
 
 
 class Stored(Protocol):
     """What of the history is read back."""
-
-    @property
-    def epoch(self) -> int:
-        """Number of this opening of the data directory."""
 
     async def newest_bars(self) -> Mapping[str, Bar]:
         """The newest stored 1-minute bar of each symbol."""
@@ -64,16 +58,20 @@ class Pipeline:
     engine: Engine
     feed: BinanceFeed
     repairer: Repairer
+    waiting: Callable[[], trio.MemoryChannelStatistics]
+    """The queue of events for the engine."""
 
 
-async def restore(settings: DaemonSettings, stored: Stored) -> tuple[Engine, RollUp]:
+async def restore(
+    settings: DaemonSettings, stored: Stored, next_position: Callable[[], int]
+) -> tuple[Engine, RollUp]:
     """An engine and a roll-up that go on from the stored bars.
 
     Of each symbol that is the newest, and before it all from the oldest that is to be rebuilt.
     """
     engine = Engine(
         close_grace=round(settings.close_grace * MICROSECONDS),
-        first_position=(stored.epoch << POSITION_BITS) + 1,
+        next_position=next_position,
     )
     rollup = RollUp()
     newest = await stored.newest_bars()
@@ -116,6 +114,8 @@ async def open_pipeline(
     closed: trio.MemorySendChannel[list[BarEvent]],
     connect: Connect,
     rng: random.Random,
+    feed_events: int = FEED_EVENTS,
+    ways: RepairWays | None = None,
 ) -> AsyncIterator[Pipeline]:
     """Trades become bars while inside. On leaving the feed stops first, and what it brought is still handled.
 
@@ -130,8 +130,10 @@ async def open_pipeline(
         closed: takes closed 1-minute bars to the history; closed at the end.
         connect: opens byte streams to the exchange's websockets.
         rng: jitter.
+        feed_events: how many batches may wait for the engine.
+        ways: how gaps are filled, by their size.
     """
-    send, receive = trio.open_memory_channel[FeedEvent | Submitted](FEED_EVENTS)
+    send, receive = trio.open_memory_channel[FeedEvent | Submitted](feed_events)
 
     async def submit(event: FeedEvent) -> None:
         submitted = Submitted(event)
@@ -147,7 +149,7 @@ async def open_pipeline(
         connect=connect,
         rng=rng,
     )
-    repairer = Repairer(source, EngineWishes(engine), submit, description.instruments, rng)
+    repairer = Repairer(source, EngineWishes(engine), submit, description.instruments, rng, ways)
     aggregator = Aggregator(
         engine, rollup, publish=hub.publish, wanted=hub.wanted, wake_repair=repairer.wake, stored=stored
     )
@@ -157,6 +159,6 @@ async def open_pipeline(
             field.start_soon(feed.run, send.clone())
             field.start_soon(repairer.run)
             try:
-                yield Pipeline(engine, feed, repairer)
+                yield Pipeline(engine, feed, repairer, send.statistics)
             finally:
                 field.cancel_scope.cancel()

@@ -92,6 +92,22 @@ class DaemonSettings:
     http_address: str = setting(
         "Where health, metrics and the chart listen, host:port.", default="127.0.0.1:8080", check=address
     )
+    grpc_tls_certificate: Path | None = setting(
+        "PEM certificate chain of the gRPC port; without it the port speaks in clear.", default=None
+    )
+    grpc_tls_key: Path | None = setting(
+        "PEM key of that certificate, if it is not in the same file.", default=None
+    )
+    grpc_tls_client_authority: Path | None = setting(
+        "PEM certificates: gRPC clients must show one that these have signed.", default=None
+    )
+    tokens_file: Path | None = setting(
+        "Bearer tokens, one a line: who calls must send one. Re-read when it changes.", default=None
+    )
+    grpc_streams_max: int = setting("Streams that may be open at once.", default=10_000, check=at_least(1))
+    grpc_backlog_max: int = setting(
+        "Closed bars that may wait for one slow stream before it is ended.", default=10_000, check=at_least(1)
+    )
     close_grace: float = setting(
         "Seconds of exchange time after a bar's end in which its last trades may still arrive.",
         default=1.0,
@@ -100,6 +116,11 @@ class DaemonSettings:
     connections: int = setting("Live stream connections for each group of symbols.", default=1, check=at_least(1))
     rest_weight_per_minute: int = setting(
         "Request weight a minute that repairs may use.", default=3000, check=at_least(50)
+    )
+    backfill_hours: float = setting(
+        "Hours of bars to fetch from the exchange's klines for a symbol that has none stored.",
+        default=0.0,
+        check=at_least(0),
     )
     chart: bool = setting("Serve the chart on the HTTP port.", default=True)
     log_level: str = setting(
@@ -111,6 +132,13 @@ class DaemonSettings:
         "Log lines: console, json, or auto (console on a terminal).",
         default="auto",
         check=one_of("auto", "console", "json"),
+    )
+    shards: str = setting(
+        "Symbols of several daemons that share the work, as A,B;C: this one serves those of its shard.", default=""
+    )
+    shard: int = setting("Number of this daemon's shard, from 0.", default=0, check=at_least(0))
+    shard_address: str = setting(
+        "gRPC address of a shard, with {shard} for its number: told to clients that ask the wrong one.", default=""
     )
 
 
@@ -135,6 +163,16 @@ class ExchangeSettings:
         "Instant (like 2026-01-31T12:00:00Z) at which its clock equals the wall clock, so that a restart goes on "
         "at the same speed; default: its start.",
         default="",
+    )
+    weight_limit: int = setting(
+        "Request weight that an address may use in a real minute, whatever the speed.",
+        default=6000,
+        check=at_least(1),
+    )
+    attempt_limit: int = setting(
+        "Attempts to connect to the streams that an address has in five real minutes.",
+        default=300,
+        check=at_least(1),
     )
     replay_begin: str = setting(
         "When a replay begins: with the first subscriber, by command (POST /replay/start), or now.",

@@ -1,6 +1,7 @@
 """How the daemon fares, gathered from the parts that are there."""
 
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Protocol
 
@@ -23,8 +24,9 @@ class Keeper(Protocol):
 class Vitals:
     """Readiness and status; what every port of the daemon shows."""
 
-    def __init__(self) -> None:
+    def __init__(self, elsewhere: Mapping[str, str]) -> None:
         self.stopping = False
+        self._elsewhere = elsewhere
         self.waiting = "The exchange was not reached yet."
         """Why nothing is served yet."""
         self._description: ExchangeDescription | None = None
@@ -63,6 +65,7 @@ class Vitals:
             exchange_time=engine.time.now(trio.current_time()) if engine else 0,
             not_ready_reasons=self.not_ready_reasons(),
             symbols=tuple(self._symbol_status(symbol) for symbol in engine.symbols.values()) if engine else (),
+            elsewhere=self._elsewhere,
         )
 
     def _symbol_status(self, symbol: SymbolEngine) -> SymbolStatus:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from candled.cli import parts
+from candled.cli.address_option import Target, optional_target_option
 from candled.cli.interval_option import interval_option
 from candled.cli.output import write_rows
 from candled.cli.settings_options import data_dir_option
@@ -47,7 +48,7 @@ _SYMBOLS: Final = "SELECT DISTINCT symbol FROM bars WHERE interval = '1m' ORDER 
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write instead of standard output."
 )
-@click.option("--address", metavar="HOST:PORT", help="Ask the daemon there instead of reading files.")
+@optional_target_option
 @tz_option
 @data_dir_option
 def command(
@@ -58,7 +59,7 @@ def command(
     limit: int | None,
     form: str,
     output: Path | None,
-    address: str | None,
+    target: Target | None,
     zone: tzinfo,
     data_dir: Path,
 ) -> None:
@@ -74,8 +75,8 @@ def command(
         raise UserError("Parquet is no text for a terminal: give --output FILE, or pipe it.")
     rows = (
         _from_files(data_dir, symbol, interval, since, until, limit)
-        if address is None
-        else _from_daemon(address, symbol, interval, since, until, limit)
+        if target is None
+        else _from_daemon(target, symbol, interval, since, until, limit)
     )
     if form == "parquet":
         _write_parquet(rows, output)
@@ -119,12 +120,12 @@ def _from_files(
 
 
 def _from_daemon(
-    address: str, symbol: str, interval: str, since: datetime | None, until: datetime | None, limit: int | None
+    target: Target, symbol: str, interval: str, since: datetime | None, until: datetime | None, limit: int | None
 ) -> list[Sequence[Any]]:
     bars: list[Sequence[Any]] = []
 
     async def fetch() -> None:
-        async with parts.open_client(address) as client:
+        async with parts.open_client(target) as client:
             async for page in client.bar_pages(symbol, interval, since, until):
                 bars.extend([getattr(bar, column) for column in COLUMNS] for bar in page)
                 if limit is not None:

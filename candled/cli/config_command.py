@@ -26,7 +26,7 @@ def command(form: str, config: str | None, **options: Any) -> None:
     if form == "json":
         document = {
             name: {
-                "value": value if isinstance(value, tuple | int | float) else str(value),
+                "value": _plain(value),
                 "source": loaded.sources[name],
             }
             for name, value in values.items()
@@ -40,4 +40,11 @@ def command(form: str, config: str | None, **options: Any) -> None:
 
 
 def _toml(value: object) -> str:
-    return json.dumps(value if isinstance(value, tuple | int | float) else str(value), ensure_ascii=False)
+    return json.dumps(_plain(value), ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    """A value as JSON and TOML can say it; nothing given is an empty text, as it is read back."""
+    if isinstance(value, tuple | int | float):
+        return value
+    return "" if value is None else str(value)

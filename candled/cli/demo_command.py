@@ -14,12 +14,15 @@ from candled.cli import parts
 from candled.cli.settings_options import load_daemon_settings, load_exchange_settings, settings_options
 from candled.cli.trio_runner import run_trio
 from candled.errors import UserError
-from candled.logs import configure_logging
+from candled.logs import LogCounts, configure_logging
 from candled.settings import DaemonSettings, ExchangeSettings
 from candled.settings_sources import DEFAULT_SOURCE
 
 DATA_DIR: Final = "candled-demo-data"
 """Its own, so that made-up bars never lie beside real ones."""
+
+BACKFILL_HOURS: Final = 3.0
+"""So that there is a chart to look at from the first second."""
 
 _QUERY: Final = '"SELECT symbol, count(*), max(high) FROM bars GROUP BY symbol"'
 _OWN: Final = ("stream_urls", "rest_urls")
@@ -31,7 +34,12 @@ _OWN: Final = ("stream_urls", "rest_urls")
 @settings_options(
     DaemonSettings,
     without=_OWN,
-    defaults={"data_dir": DATA_DIR, "log_level": "warning", "grpc_address": "127.0.0.1:50051 or a free port"},
+    defaults={
+        "data_dir": DATA_DIR,
+        "log_level": "warning",
+        "backfill_hours": "6",
+        "grpc_address": "127.0.0.1:50051 or a free port",
+    },
 )
 def command(config: str | None, seed: str | None, speed: str | None, **options: Any) -> None:
     """Run the daemon on a made-up market: no network, no account, nothing to set up.
@@ -43,6 +51,8 @@ def command(config: str | None, seed: str | None, speed: str | None, **options: 
     settings = loaded.settings
     if loaded.sources["data_dir"] == DEFAULT_SOURCE:
         settings = attrs.evolve(settings, data_dir=Path(DATA_DIR))
+    if loaded.sources["backfill_hours"] == DEFAULT_SOURCE:
+        settings = attrs.evolve(settings, backfill_hours=BACKFILL_HOURS)
     if loaded.sources["log_level"] == DEFAULT_SOURCE:
         settings = attrs.evolve(settings, log_level="warning")
     if loaded.sources["grpc_address"] == DEFAULT_SOURCE and _in_use(settings.grpc_address):
@@ -50,7 +60,7 @@ def command(config: str | None, seed: str | None, speed: str | None, **options: 
     if loaded.sources["http_address"] == DEFAULT_SOURCE and _in_use(settings.http_address):
         settings = attrs.evolve(settings, http_address="127.0.0.1:0")
     exchange = load_exchange_settings(config, {"seed": seed, "speed": speed}).settings
-    configure_logging(settings.log_level, settings.log_format)
+    logs = configure_logging(settings.log_level, settings.log_format)
     newest = _newest_bar_end(settings.data_dir)
     exchange = attrs.evolve(
         exchange,
@@ -58,7 +68,7 @@ def command(config: str | None, seed: str | None, speed: str | None, **options: 
         symbols=settings.symbols,
         epoch=exchange.epoch or market_epoch(datetime.now(UTC), newest, exchange.speed, settings.data_dir),
     )
-    run_trio(_run, settings, exchange)
+    run_trio(_run, settings, exchange, logs)
 
 
 def market_epoch(now: datetime, newest: datetime | None, speed: float, data_dir: Path) -> str:
@@ -88,12 +98,12 @@ def _newest_bar_end(data_dir: Path) -> datetime | None:
     return row[0] if row else None
 
 
-async def _run(settings: DaemonSettings, exchange: ExchangeSettings) -> None:
+async def _run(settings: DaemonSettings, exchange: ExchangeSettings, logs: LogCounts) -> None:
     async with trio.open_nursery() as outer:  # the market outlives the daemon, as a real one does
         market = await outer.start(parts.serve_exchange, exchange)
         settings = attrs.evolve(settings, stream_urls=(market.stream_url,), rest_urls=(market.rest_url,))
         async with trio.open_nursery() as inner:
-            addresses = await inner.start(parts.run_daemon, settings)
+            addresses = await inner.start(parts.run_daemon, settings, logs)
             click.echo(_next_steps(settings, addresses))
             sys.stdout.flush()
         outer.cancel_scope.cancel()

@@ -1,5 +1,6 @@
 """``candled exchange``: the embedded exchange alone."""
 
+import signal
 from typing import Any
 
 import click
@@ -31,6 +32,10 @@ def command(config: str | None, **options: Any) -> None:
 
 
 async def _serve(settings: ExchangeSettings) -> None:
-    async with trio.open_nursery() as nursery:
-        bound = await nursery.start(parts.serve_exchange, settings)
-        end_line(f"exchange: streams at {bound.stream_url}, REST at {bound.rest_url}; Ctrl-C ends it")
+    # Asked for by name, because the first process of a container gets no signal that it did not ask for.
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            bound = await nursery.start(parts.serve_exchange, settings)
+            end_line(f"exchange: streams at {bound.stream_url}, REST at {bound.rest_url}; Ctrl-C ends it")
+            await anext(signals)
+            nursery.cancel_scope.cancel()

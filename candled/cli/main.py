@@ -1,6 +1,9 @@
 """The ``candled`` command. Each command lives in a module of its own, imported only when it is used."""
 
 import importlib
+import os
+import signal
+from types import FrameType
 from typing import Final
 
 import click
@@ -15,6 +18,11 @@ COMMANDS: Final = {
     "bars": "Print closed bars of one symbol.",
     "sql": "Query the history with SQL.",
     "status": "Show how a daemon and its symbols fare.",
+    "import": "Import bars from the exchange's archive files.",
+    "verify": "Check that the stored bars are whole and proven.",
+    "repair": "Set damaged files aside, to be made again.",
+    "doctor": "Check what would keep a daemon from working.",
+    "backfill": "Fetch closed bars of the past from the exchange.",
     "config": "Show the effective settings and where each came from.",
 }
 """Every command and its one line in the help: here, so that ``candled --help`` imports none of them."""
@@ -56,6 +64,13 @@ def main() -> None:
 
     Try `candled demo`, then `candled watch` in another terminal.
     """
+    if os.getpid() == 1:
+        # In a container: the system drops signals that its first process has not asked for.
+        signal.signal(signal.SIGTERM, _end)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -21,5 +21,5 @@ def command(config: str | None, **options: Any) -> None:
     exit 0.
     """
     settings = load_daemon_settings(config, options).settings
-    configure_logging(settings.log_level, settings.log_format)
-    run_trio(parts.run_daemon, settings)
+    logs = configure_logging(settings.log_level, settings.log_format)
+    run_trio(parts.run_daemon, settings, logs)

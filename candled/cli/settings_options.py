@@ -9,6 +9,8 @@ from typing import Any, TypeVar, get_type_hints
 import attrs
 import click
 
+from candled.domain.shards import parse_shards
+from candled.errors import SettingsError
 from candled.settings import DaemonSettings, ExchangeSettings
 from candled.settings_sources import (
     Loaded,
@@ -65,9 +67,10 @@ def settings_options(
 def load_daemon_settings(config: str | None, options: dict[str, Any] | None = None) -> Loaded[DaemonSettings]:
     """The daemon's settings as this process was told them."""
     path, daemon, _ = _file(config)
-    return load_settings(
+    loaded = load_settings(
         DaemonSettings, command_line=options or {}, environment=os.environ, file=path, file_values=daemon
     )
+    return _of_its_shard(loaded)
 
 
 def load_exchange_settings(config: str | None, options: dict[str, Any] | None = None) -> Loaded[ExchangeSettings]:
@@ -93,6 +96,17 @@ def data_dir_option(command: C) -> C:
         return command(*args, data_dir=settings.data_dir, **kwargs)
 
     return wrapper  # type: ignore[return-value]
+
+
+def _of_its_shard(loaded: Loaded[DaemonSettings]) -> Loaded[DaemonSettings]:
+    settings = loaded.settings
+    if not settings.shards:
+        return loaded
+    try:
+        settings = attrs.evolve(settings, symbols=parse_shards(settings.shards).symbols(settings.shard))
+    except ValueError as error:
+        raise SettingsError(f"shards from {loaded.sources['shards']} cannot be used: {error}.") from error
+    return Loaded(settings, {**loaded.sources, "symbols": f"shards, {loaded.sources['shards']}"})
 
 
 def _file(config: str | None) -> tuple[Path | None, Any, Any]:

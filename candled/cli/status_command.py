@@ -8,7 +8,7 @@ import attrs
 import click
 
 from candled.cli import parts
-from candled.cli.address_option import address_option
+from candled.cli.address_option import Target, target_option
 from candled.cli.output import plain_value, write_rows
 from candled.cli.times import show_time, tz_option
 from candled.cli.trio_runner import run_trio
@@ -17,8 +17,8 @@ from candled.cli.trio_runner import run_trio
 @click.command("status")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @tz_option
-@address_option
-def command(form: str, zone: tzinfo, address: str) -> None:
+@target_option
+def command(form: str, zone: tzinfo, target: Target) -> None:
     """Show how a daemon and its symbols fare: freshness, lag, gaps and their repair.
 
     Exit status 0 when the daemon is ready, 3 when it answers but is not.
@@ -26,7 +26,7 @@ def command(form: str, zone: tzinfo, address: str) -> None:
     found: list[Any] = []
 
     async def fetch() -> None:
-        async with parts.open_client(address) as client:
+        async with parts.open_client(target) as client:
             found.append(await client.status())
 
     run_trio(fetch)

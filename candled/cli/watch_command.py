@@ -6,7 +6,7 @@ from datetime import tzinfo
 import click
 
 from candled.cli import parts
-from candled.cli.address_option import address_option
+from candled.cli.address_option import Target, target_option
 from candled.cli.interval_option import interval_option
 from candled.cli.times import tz_option
 from candled.cli.trio_runner import run_trio
@@ -25,7 +25,7 @@ from candled.errors import UserError
 )
 @click.option("--closed-only", is_flag=True, help="Only closed bars and their revisions, in lines.")
 @tz_option
-@address_option
+@target_option
 def command(
     symbols: tuple[str, ...],
     interval: str,
@@ -33,7 +33,7 @@ def command(
     form: str | None,
     closed_only: bool,
     zone: tzinfo,
-    address: str,
+    target: Target,
 ) -> None:
     """Show live candles of SYMBOL, or of all symbols, as trades arrive.
 
@@ -46,40 +46,42 @@ def command(
     if form == "screen" and not screen:
         raise UserError("A screen needs a terminal and no --plain or --closed-only: leave --format out.")
     if form == "screen":
-        run_trio(_watch_screen, symbols, interval, zone, address)
+        run_trio(_watch_screen, symbols, interval, zone, target)
     else:
-        run_trio(_watch_lines, symbols, interval, form, closed_only, zone, address)
+        run_trio(_watch_lines, symbols, interval, form, closed_only, zone, target)
 
 
-async def _watch_screen(symbols: tuple[str, ...], interval: str, zone: tzinfo, address: str) -> None:
+async def _watch_screen(symbols: tuple[str, ...], interval: str, zone: tzinfo, target: Target) -> None:
     from candled.cli.watch.model import Watch
     from candled.cli.watch.screen import Screen
 
-    names = await _checked_symbols(symbols, address)
+    names = await _checked_symbols(symbols, target)
     selected = 0 if len(names) == 1 else None
-    await Screen(Watch(symbols=names, interval=interval, selected=selected), address, zone).run()
+    await Screen(Watch(symbols=names, interval=interval, selected=selected), target, zone).run()
 
 
 async def _watch_lines(
-    symbols: tuple[str, ...], interval: str, form: str, closed_only: bool, zone: tzinfo, address: str
+    symbols: tuple[str, ...], interval: str, form: str, closed_only: bool, zone: tzinfo, target: Target
 ) -> None:
     from candled.cli.watch.lines import json_line, text_line
 
     write = json_line if form == "json" else text_line
-    await _checked_symbols(symbols, address)
+    await _checked_symbols(symbols, target)
     async with (
-        parts.open_client(address) as client,
+        parts.open_client(target) as client,
         client.stream_bars(symbols=symbols, intervals=(interval,), closed_only=closed_only) as messages,
     ):
         async for message in messages:
             click.echo(write(message, zone))
 
 
-async def _checked_symbols(symbols: tuple[str, ...], address: str) -> tuple[str, ...]:
+async def _checked_symbols(symbols: tuple[str, ...], target: Target) -> tuple[str, ...]:
     """The symbols asked for, or all; a daemon that is not there and a symbol it does not have are told at once."""
-    async with parts.open_client(address) as client:
+    async with parts.open_client(target) as client:
         served = tuple(symbol.symbol for symbol in await client.symbols())
     for symbol in symbols:
         if symbol not in served:
-            raise UserError(f"The daemon at {address} does not serve {symbol}: it serves {', '.join(served)}.")
+            raise UserError(
+                f"The daemon at {target.address} does not serve {symbol}: it serves {', '.join(served)}."
+            )
     return symbols or served

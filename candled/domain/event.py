@@ -1,10 +1,16 @@
 """What the engine says of bars, and what the stream and the history hear."""
 
+from collections.abc import Callable
 from enum import IntEnum
+from itertools import count
+from typing import Final
 
 import msgspec
 
 from candled.domain.bar import Bar
+
+POSITION_BITS: Final = 32
+"""Positions of one opening of a data directory lie below ``1 << 32``; the number of the opening stands above."""
 
 
 class BarEventKind(IntEnum):
@@ -28,3 +34,8 @@ class BarEvent(msgspec.Struct, frozen=True, gc=False):
     position: int = 0
     """Place in the journal's order, rising with each CLOSE and REVISION over the whole life of a data
     directory; 0 for an UPDATE, which is not stored. Resume tokens are made of it."""
+
+
+def positions_of(epoch: int) -> Callable[[], int]:
+    """Numbers the closed bars told during one opening of a data directory, the one with this number."""
+    return count((epoch << POSITION_BITS) + 1).__next__

@@ -30,23 +30,19 @@ class ShardMap:
             )
         return self.shards[shard]
 
-    def shard_of(self, symbol: str) -> int | None:
-        """The number of the shard that serves the symbol, or None if none does."""
-        for number, symbols in enumerate(self.shards):
-            if symbol in symbols:
-                return number
-        return None
+    def elsewhere(self, shard: int, address_pattern: str = "") -> dict[str, str]:
+        """Who serves each symbol that ``shard`` does not: its shard, and the address if the pattern gives one."""
+        return {
+            symbol: _place(number, address_pattern)
+            for number, symbols in enumerate(self.shards)
+            if number != shard
+            for symbol in symbols
+        }
 
-    def hint(self, symbol: str, address_pattern: str = "") -> str:
-        """Where a client finds a symbol that this daemon does not serve: the end of a NOT_FOUND sentence.
 
-        Empty if no shard serves it. ``address_pattern`` may hold ``{shard}``; without one only the number is told.
-        """
-        shard = self.shard_of(symbol)
-        if shard is None:
-            return ""
-        address = address_pattern.replace(SHARD_PLACEHOLDER, str(shard))
-        return f"shard {shard} serves it: connect to {address}" if address else f"shard {shard} serves it"
+def _place(shard: int, address_pattern: str) -> str:
+    address = address_pattern.replace(SHARD_PLACEHOLDER, str(shard))
+    return f"shard {shard} at {address}" if address else f"shard {shard}"
 
 
 def parse_shards(text: str) -> ShardMap:

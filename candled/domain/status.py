@@ -1,5 +1,6 @@
 """How a symbol fares, as a value that any part can show."""
 
+from collections.abc import Mapping
 from enum import Enum
 
 import attrs
@@ -61,3 +62,5 @@ class DaemonStatus:
     not_ready_reasons: tuple[str, ...] = ()
     """Sentences; none when ready."""
     symbols: tuple[SymbolStatus, ...] = ()
+    elsewhere: Mapping[str, str] = attrs.field(factory=dict)
+    """Symbols that other daemons serve, and which."""

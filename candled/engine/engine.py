@@ -39,14 +39,14 @@ class Engine:
         symbols: Iterable[str] = (),
         *,
         close_grace: int = CLOSE_GRACE,
-        first_position: int = 1,
+        next_position: Callable[[], int] | None = None,
     ) -> None:
         """Start with nothing seen.
 
         Args:
             symbols: those to build bars for; trades of others are ignored.
             close_grace: microseconds of exchange time.
-            first_position: journal position of the first closed bar told.
+            next_position: numbers the closed bars told, rising; from 1 on if nothing is said.
         """
         self.time = ExchangeTime()
         self.symbols: dict[str, SymbolEngine] = {}
@@ -57,7 +57,7 @@ class Engine:
         self.unknown_trades = 0
         """Trades of symbols that nobody asked for."""
         self._close_grace = close_grace
-        self._next_position: Callable[[], int] = count(first_position).__next__
+        self._next_position = next_position or count(1).__next__
         self._next_end: int | None = None
         for symbol in symbols:
             self.add(symbol)

@@ -174,7 +174,7 @@ class RollUp:
         bar = _closed(merge_bars([by_time[time] for time in sorted(by_time)], longer))
         out = [BarEvent(BarEventKind.REVISION, bar, repair.exchange_time, repair.position)]
         state = self._state(need.symbol)
-        if longer in _USERS and need.open_time in state.closed[longer]:
+        if longer in _USERS and need.open_time >= _kept_from(longer, state.closed_until or 0):
             state.closed[longer][need.open_time] = bar
             state.bases.clear()
             self._revise_from(state, longer, bar, repair, out)

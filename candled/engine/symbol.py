@@ -60,6 +60,8 @@ class SymbolEngine:
         self._minutes: dict[int, Minute] = {}
         self._order: list[int] = []
         """Open times of ``_minutes``, sorted."""
+        self._traded: list[int] = []
+        """Those of them that have trade ids: silent hours must not slow down every look."""
         self._forming: Minute | None = None
         """The newest minute: where nearly every trade goes."""
         self._origin = 0
@@ -109,7 +111,7 @@ class SymbolEngine:
                 self._incomplete.add(bar.open_time)
                 self.continuity.unsee(bar.previous_trade_id + 1, bar.last_trade_id)
             elif _is_beside_a_hole(bars, number):
-                self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar)).resume(bar)
+                self._resume(self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar)), bar)
             previous = bar
         self._dirty = True
 
@@ -153,6 +155,8 @@ class SymbolEngine:
             minute = self._place(trade)
             if minute is None:
                 return
+            if minute.last_id == NO_TRADE:
+                insort(self._traded, minute.open_time)
             minute.add(trade)
             if minute.open_time > self._due:
                 self._due = minute.open_time
@@ -261,7 +265,7 @@ class SymbolEngine:
             )
             before = last_id if proven else before
             minute = self._insert(Minute(self.symbol, kline.open_time, bar.previous_trade_id))
-            minute.resume(bar)
+            self._resume(minute, bar)
             if proven:
                 self.continuity.see(bar.first_trade_id, bar.last_trade_id)
             self.counts.revisions += 1
@@ -289,7 +293,7 @@ class SymbolEngine:
                 if sighting is Sighting.OVERLAP:
                     continue  # part of it was counted from trades, so the rest must come as trades too
             minute = self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id))
-            minute.resume(bar)
+            self._resume(minute, bar)
             if held:
                 self._frontier = bar.close_time
                 self._publish(minute, bar, BarEventKind.CLOSE, exchange_time, events)
@@ -339,6 +343,11 @@ class SymbolEngine:
         self._minutes[minute.open_time] = minute
         insort(self._order, minute.open_time)
         return minute
+
+    def _resume(self, minute: Minute, bar: Bar) -> None:
+        minute.resume(bar)
+        if bar.last_trade_id != NO_TRADE:
+            insort(self._traded, bar.open_time)
 
     def _is_past(self, open_time: int) -> bool:
         return self._frontier is not None and open_time < self._frontier
@@ -435,20 +444,12 @@ class SymbolEngine:
         return self.continuity.lacks(first, self.continuity.horizon if after is None else after - 1)
 
     def _id_before(self, open_time: int) -> int:
-        index = bisect_left(self._order, open_time)
-        while index > 0:
-            index -= 1
-            last_id = self._minutes[self._order[index]].last_id
-            if last_id != NO_TRADE:
-                return last_id
-        return self._carried_id
+        index = bisect_left(self._traded, open_time)
+        return self._minutes[self._traded[index - 1]].last_id if index else self._carried_id
 
     def _id_after(self, open_time: int) -> int | None:
-        for later in self._order[bisect_left(self._order, open_time + MINUTE) :]:
-            first_id = self._minutes[later].first_id
-            if first_id != NO_TRADE:
-                return first_id
-        return None
+        index = bisect_left(self._traded, open_time + MINUTE)
+        return self._minutes[self._traded[index]].first_id if index < len(self._traded) else None
 
     def _close_before(self, open_time: int) -> int | None:
         index = bisect_left(self._order, open_time)
@@ -475,6 +476,8 @@ class SymbolEngine:
                 return
             minute = self._minutes.pop(open_time)
             del self._order[0]
+            if self._traded and self._traded[0] == open_time:
+                del self._traded[0]
             self._withheld.discard(0, open_time // MINUTE)
             self._incomplete.discard(open_time)
             self._carried_id = max(self._carried_id, minute.last_id)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 import msgspec
 
-from candled.exchange.faults import Faults, chance
+from candled.exchange.faults import chance
 from candled.exchange.market import Fill, Market, SymbolRules
 
 
@@ -23,14 +23,28 @@ class _Halt:
     """How many are left out in all, once it has ended."""
 
 
-class AlteredMarket:
-    """The market beneath, less what ``faults`` and halts take from it. Otherwise just as pure as that one."""
+@attrs.define(slots=True)
+class _Spell:
+    """A stretch of time in which so many aggregates are not what they were."""
 
-    def __init__(self, market: Market, faults: Faults) -> None:
-        """Draws placeholders and skipped ids by ``faults``, as they are at the time of asking."""
+    name: str
+    rate: float
+    start: int
+    end: int | None = None
+
+    def holds(self, time: int) -> bool:
+        return self.start <= time and (self.end is None or time < self.end)
+
+
+class AlteredMarket:
+    """The market beneath, less what faults take from it. What has happened never changes afterwards."""
+
+    def __init__(self, market: Market, seed: int) -> None:
+        """Nothing is altered yet; what will be is drawn from ``seed``."""
         self._market = market
-        self._faults = faults
+        self._seed = seed
         self._halts: dict[str, list[_Halt]] = {}
+        self._spells: list[_Spell] = []
 
     @property
     def identity(self) -> str:
@@ -41,6 +55,14 @@ class AlteredMarket:
     def symbols(self) -> Mapping[str, SymbolRules]:
         """Those of the market beneath."""
         return self._market.symbols
+
+    def set_rate(self, name: str, rate: float, time: int) -> None:
+        """From ``time`` on, draw so many aggregates for the fault ``placeholder`` or ``skip``; 0 ends it."""
+        for spell in self._spells:
+            if spell.name == name and spell.end is None:
+                spell.end = time
+        if rate:
+            self._spells.append(_Spell(name, rate, time))
 
     def halt(self, symbol: str, time: int) -> None:
         """End trading of a symbol from ``time`` on, which must not be in the past."""
@@ -96,17 +118,20 @@ class AlteredMarket:
         fills = self._market.block(symbol, index)
         if halts:
             fills = [moved for fill in fills if (moved := _moved(fill, halts)) is not None]
-        skip, placeholder = self._faults.rate("skip"), self._faults.rate("placeholder")
-        if skip:
-            fills = [fill for fill in fills if not self._is_drawn("skip", symbol, fill, skip)]
-        if placeholder:
-            fills = [
-                msgspec.structs.replace(fill, price=0, quantity=0)
-                if self._is_drawn("placeholder", symbol, fill, placeholder)
-                else fill
-                for fill in fills
-            ]
+        for spell in self._spells:
+            if spell.start < end and (spell.end is None or spell.end > start):
+                fills = self._under(spell, symbol, fills)
         return fills
+
+    def _under(self, spell: _Spell, symbol: str, fills: Sequence[Fill]) -> list[Fill]:
+        altered = []
+        for fill in fills:
+            is_drawn = chance(self._seed, spell.name, symbol, fill.aggregate_id) < spell.rate
+            if not is_drawn or not spell.holds(fill.time):
+                altered.append(fill)
+            elif spell.name == "placeholder":
+                altered.append(msgspec.structs.replace(fill, price=0, quantity=0))
+        return altered
 
     def is_trading(self, symbol: str, start: int, end: int) -> bool:
         """Whether the symbol could be traded at some time of this stretch."""
@@ -118,9 +143,6 @@ class AlteredMarket:
     def has_kline(self, symbol: str, start: int, end: int) -> bool:
         """Whether the market beneath has one and the symbol was not halted all the while."""
         return self.is_trading(symbol, start, end) and self._market.has_kline(symbol, start, end)
-
-    def _is_drawn(self, name: str, symbol: str, fill: Fill, rate: float) -> bool:
-        return chance(self._faults.seed, name, symbol, fill.aggregate_id) < rate
 
     def _ids_at(self, symbol: str, time: int) -> tuple[int, int]:
         """Trade and aggregate id, in the market beneath, of its first fill at or after ``time``."""

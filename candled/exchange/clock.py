@@ -36,11 +36,6 @@ class ExchangeClock:
         self._fast_until = fast_until
 
     @property
-    def speed(self) -> float:
-        """Exchange seconds per real second."""
-        return self._speed
-
-    @property
     def running(self) -> bool:
         """Whether time passes."""
         return self._started is not None

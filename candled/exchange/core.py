@@ -60,7 +60,7 @@ class Exchange:
             market: What is traded.
             clock: Exchange time.
             seed: What faults are drawn from.
-            faults: Faults from the start; see ``candled.exchange.faults``.
+            faults: Faults from the start, the market's own for all its past; see ``candled.exchange.faults``.
             limits: The original's limits unless said otherwise.
             start_on_subscription: Start the clock with the first subscriber, as for a replay.
 
@@ -71,7 +71,7 @@ class Exchange:
         self.limits = limits or Limits()
         self.faults = Faults(seed)
         self._start_on_subscription = start_on_subscription
-        self._altered = AlteredMarket(market, self.faults)
+        self._altered = AlteredMarket(market, seed)
         self.ledger = Ledger(self._altered)
         self.frames: Sequence[Frame] = market.frames if isinstance(market, ReplayMarket) else ()
         self._weights = WeightLimit(self.limits.weight_per_minute, clock.monotonic)
@@ -81,12 +81,25 @@ class Exchange:
         self._sessions: dict[WebSocketSession, None] = {}  # in order, so that a run can be repeated
         self._attempts: dict[str, deque[float]] = {}
         self._connections = 0
-        self.command(faults)
+        self._command(faults, since=0)
 
     @property
     def sessions(self) -> int:
         """Stream connections that are open."""
         return len(self._sessions)
+
+    def lacks(self, symbol: str, first_id: int, last_id: int) -> bool:
+        """Whether any of these trade ids is not to be had over REST: it is unfillable, or was skipped."""
+        if self.faults.hides(symbol, first_id, last_id):
+            return True
+        expected = first_id
+        for fill in self.ledger.fills_from(symbol, first_id, self.clock.now()):
+            if expected > last_id:
+                break
+            if fill.first_id > expected:
+                return True
+            expected = fill.last_id + 1
+        return False
 
     def start(self) -> None:
         """Start the clock, if it stands still."""
@@ -105,37 +118,34 @@ class Exchange:
         Raises:
             ValueError: the text cannot be read; nothing has changed then.
         """
+        self._command(text, self.clock.now())
+
+    def _command(self, text: str, since: int) -> None:
+        """The same; faults of the market itself hold from exchange time ``since`` on."""
         if text.strip() == "clear":
-            halted = [fault for fault in self.faults if fault.name == "halt"]
-            self.faults.clear()
-            for fault in halted:
-                self._alter(attrs.evolve(fault, off=True))
-            self.ledger.forget()
+            faults = [attrs.evolve(fault, off=True) for fault in self.faults]
         else:
             faults = parse_faults(text)
-            for fault in faults:
-                if fault.symbol is not None and fault.symbol not in self.ledger.symbols:
-                    raise ValueError(f"fault {fault.name}: there is no symbol {fault.symbol} here")
-            for fault in faults:
-                self._commit(fault)
+        for fault in faults:
+            if fault.symbol is not None and fault.symbol not in self.ledger.symbols:
+                raise ValueError(f"fault {fault.name}: there is no symbol {fault.symbol} here")
+        for fault in faults:
+            if fault.at_once:
+                for session in list(self._sessions):
+                    session.strike(fault.name)
+            else:
+                self.faults.set(fault, self.clock.monotonic())
+                if fault.name in MARKET_FAULTS:
+                    self._alter(fault, since)
         self.rest.lag = int(self.faults.seconds("rest_lag") * _MICROSECONDS)
         self._wake()
 
-    def _commit(self, fault: Fault) -> None:
-        if fault.at_once:
-            for session in list(self._sessions):
-                session.strike(fault.name)
-            return
-        self.faults.set(fault, self.clock.monotonic())
-        if fault.name in MARKET_FAULTS:
-            self._alter(fault)
-
-    def _alter(self, fault: Fault) -> None:
-        if fault.name == "halt" and fault.symbol is not None:
-            if fault.off:
-                self._altered.resume(fault.symbol, self.clock.now())
-            else:
-                self._altered.halt(fault.symbol, self.clock.now())
+    def _alter(self, fault: Fault, since: int) -> None:
+        if fault.name != "halt":
+            self._altered.set_rate(fault.name, 0.0 if fault.off else fault.rate or 0.0, since)
+        elif fault.symbol is not None:
+            change = self._altered.resume if fault.off else self._altered.halt
+            change(fault.symbol, self.clock.now())
         self.ledger.forget()
         for session in self._sessions:
             session.rewind()
@@ -143,6 +153,8 @@ class Exchange:
     def admit(self, address: str) -> bool:
         """Whether this address may open another connection now."""
         now = self.clock.monotonic()
+        for known in [known for known, times in self._attempts.items() if times[-1] <= now - _ATTEMPT_WINDOW_S]:
+            del self._attempts[known]
         attempts = self._attempts.setdefault(address, deque())
         while attempts and attempts[0] <= now - _ATTEMPT_WINDOW_S:
             attempts.popleft()

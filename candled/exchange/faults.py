@@ -23,7 +23,7 @@ On REST:
 - ``rest_half=RATE``: the connection ends in the middle of the answer
 - ``unfillable=RATE``: of the runs of 50 trade ids, so many are not to be had
 
-On the market:
+On the market, from now on (given at the start, for all its past):
 
 - ``placeholder=RATE`` ``skip=RATE``: so many aggregates have price and quantity 0, or ids that do not exist
 - ``halt:SYMBOL``: the symbol is not traded until ``halt:SYMBOL=off``
@@ -148,11 +148,6 @@ class Faults:
         self._on[key] = fault
         if fault.name in _SWITCHES and fault.seconds is not None:
             self._until[key] = now + fault.seconds
-
-    def clear(self) -> None:
-        """Turn all faults off."""
-        self._on.clear()
-        self._until.clear()
 
     def rate(self, name: str) -> float:
         """Chance of a fault, 0 when it is off."""

@@ -2,9 +2,9 @@
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter
 from typing import Final
 
@@ -14,6 +14,7 @@ from candled.exchange.wire import decimal_text
 
 _CACHED_FILLS: Final = 200_000
 _CACHED_KLINES: Final = 20_000
+_FILLS_PER_STEP: Final = 500
 _aggregate_id: Callable[[Fill], int] = attrgetter("aggregate_id")
 _last_id: Callable[[Fill], int] = attrgetter("last_id")
 _time: Callable[[Fill], int] = attrgetter("time")
@@ -93,10 +94,6 @@ class Ledger:
             newest.append(list(group)[::-1])
         return newest[::-1]
 
-    def next_fill(self, symbol: str, trade_id: int, horizon: int) -> Fill | None:
-        """The first fill after ``trade_id``, unless it lies beyond ``horizon``."""
-        return next(self.fills_from(symbol, trade_id + 1, horizon), None)
-
     def last_id(self, symbol: str, until: int) -> int:
         """Highest trade id up to ``until``; -1 when there is none."""
         last = next(self._backward(symbol, until), None)
@@ -111,22 +108,39 @@ class Ledger:
 
     def kline_sum(self, symbol: str, start: int, end: int, until: int) -> KlineSum:
         """The kline of ``start`` to ``end`` (exclusive) from its fills up to ``until``."""
-        total = KlineSum(start, end, self.close_before(symbol, start))
+        before = self._klines.get((symbol, 2 * start - end, start))  # spares a long look back over silent hours
+        total = KlineSum(start, end, self.close_before(symbol, start) if before is None else before.close)
         total.add(self.fills_between(symbol, start, min(end, until + 1)))
         return total
 
     def kline(self, symbol: str, start: int, end: int, until: int) -> Kline | None:
         """The kline of ``start`` to ``end`` (exclusive) up to ``until``; None where the market has none."""
+        steps = self.kline_steps(symbol, start, end, until)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                kline: Kline | None = done.value
+                return kline
+
+    def kline_steps(self, symbol: str, start: int, end: int, until: int) -> Generator[None, None, Kline | None]:
+        """The same, returned at the end of steps short enough for others to have their turn in between."""
         if not self.market.has_kline(symbol, start, end):
             return None
         key = (symbol, start, end)
-        kline = self._klines.get(key) if until >= end - 1 else None
-        if kline is None:
-            kline = self.kline_sum(symbol, start, end, until).kline()
-            if kline is not None and until >= end - 1:
-                if len(self._klines) >= _CACHED_KLINES:
-                    del self._klines[next(iter(self._klines))]
-                self._klines[key] = kline
+        is_closed = until >= end - 1
+        if is_closed and key in self._klines:
+            return self._klines[key]
+        total = KlineSum(start, end, self.close_before(symbol, start))
+        fills = self.fills_between(symbol, start, min(end, until + 1))
+        while step := list(islice(fills, _FILLS_PER_STEP)):
+            total.add(step)
+            yield
+        kline = total.kline()
+        if kline is not None and is_closed:
+            if len(self._klines) >= _CACHED_KLINES:
+                del self._klines[next(iter(self._klines))]
+            self._klines[key] = kline
         return kline
 
     def _onward(self, symbol: str, index: int, place: int, until: int) -> Iterator[Fill]:

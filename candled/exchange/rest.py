@@ -12,6 +12,7 @@ import trio
 
 from candled.domain.interval import INTERVALS, Interval
 from candled.exchange.clock import ExchangeClock
+from candled.exchange.klines import Kline
 from candled.exchange.ledger import Ledger
 from candled.exchange.market import Fill, SymbolRules
 from candled.exchange.weights import Refusal, WeightLimit
@@ -284,14 +285,24 @@ class Rest:
             _backward(interval, earliest, last) if start is None else _onward(interval, max(start, earliest), last)
         )
         for open_time in open_times:
-            kline = self._ledger.kline(symbol, open_time, interval.end(open_time), until)
+            kline = await self._kline(symbol, open_time, interval.end(open_time), until)
             if kline is not None:
                 rows.append(kline_row(kline, parameters.unit))
                 if len(rows) == limit:
                     break
-            # A long range means a lot of arithmetic: let the streams have their turn.
             await trio.lowlevel.checkpoint()
         return f"[{','.join(reversed(rows) if newest_first else rows)}]"
+
+    async def _kline(self, symbol: str, start: int, end: int, until: int) -> Kline | None:
+        """One kline. A long one is a lot of arithmetic: the streams have their turn in between."""
+        steps = self._ledger.kline_steps(symbol, start, end, until)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                kline: Kline | None = done.value
+                return kline
+            await trio.lowlevel.checkpoint()
 
 
 class _Parameters:
@@ -374,6 +385,8 @@ def refuse(refusal: Refusal, limit: int, now: int) -> Answer:
 
 
 def _onward(interval: Interval, start: int, last: int) -> Iterator[int]:
+    if start > last:
+        return  # it may lie beyond any calendar
     open_time = interval.floor(start)
     if open_time < start:
         open_time = interval.end(open_time)

@@ -5,6 +5,7 @@ seeded draw spreads them over its minutes, with bursts and quiet minutes; a seco
 aggregate its instant, price, side and fills. A restarted exchange with the same seed has the same past.
 """
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -83,8 +84,8 @@ class SyntheticMarket:
             symbol: _divisor_of_minute(count // 1440 // _BLOCK_TARGET)
             for symbol, count in self._aggregates.items()
         }
-        self._day_plan = lru_cache(maxsize=64)(self._plan_day)
-        self._lattice = lru_cache(maxsize=4096)(self._draw_lattice)
+        self._day_plan = lru_cache(maxsize=max(64, 2 * len(symbols)))(self._plan_day)
+        self._lattice = lru_cache(maxsize=max(4096, 4 * len(_OCTAVES) * len(symbols)))(self._draw_lattice)
 
     @property
     def identity(self) -> str:
@@ -214,7 +215,7 @@ class SyntheticMarket:
             block += 1
         return day * 1440 * per_minute + block
 
-    def _plan_day(self, symbol: str, day: int) -> list[int]:
+    def _plan_day(self, symbol: str, day: int) -> "array[int]":
         """Place of the first aggregate of each minute of a day, and the total at the end."""
         random = Random(self._draw(symbol, "day", day))  # noqa: S311
         quiet = self._characters[symbol].quiet_percent
@@ -229,7 +230,7 @@ class SyntheticMarket:
         weights[-1] = max(weights[-1], 1)
         total = sum(weights)
         aggregates = self._aggregates[symbol]
-        return [aggregates * running // total for running in accumulate(weights, initial=0)]
+        return array("q", (aggregates * running // total for running in accumulate(weights, initial=0)))
 
     def _path(self, symbol: str, start: int, length: int) -> tuple[int, int]:
         """Price in ticks at the start and at the end of a stretch of time."""

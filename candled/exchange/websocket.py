@@ -76,7 +76,7 @@ class WebSocketSession:
         """
         try:
             self._connection.initiate_upgrade_connection(list(request.headers), request.target)
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, UnicodeError) as error:
             raise h11.RemoteProtocolError(str(error)) from None
         list(self._connection.events())
         await self._send(self._connection.send(AcceptConnection()))
@@ -257,8 +257,14 @@ class WebSocketSession:
             if now >= next_ping:
                 next_ping += limits.ping_interval_s
                 if not self._exchange.faults.is_on("nopong", now):
-                    await self._send(self._connection.send(Ping(payload=str(clock.now() // 1000).encode())))
                     self._unanswered = now if self._unanswered is None else self._unanswered
+                    ping = self._connection.send(Ping(payload=str(clock.now() // 1000).encode()))
+                    with trio.move_on_at(
+                        trio.current_time() + self._unanswered + limits.pong_timeout_s - now
+                    ) as wait:
+                        await self._send(ping)
+                    if wait.cancelled_caught:
+                        raise _CutError  # its buffers are full: it reads nothing any more
             moments = (
                 next_ping,
                 next_ping if self._unanswered is None else self._unanswered + limits.pong_timeout_s,

@@ -9,6 +9,8 @@ WINDOW_S: Final = 60
 _BAN_AFTER_REFUSALS: Final = 30
 _FIRST_BAN_S: Final = 120
 _LONGEST_BAN_S: Final = 3 * 86_400
+_MOST_ACCOUNTS: Final = 10_000
+"""Addresses to remember beyond those that matter in this window."""
 
 
 @attrs.frozen(slots=True)
@@ -40,8 +42,14 @@ class WeightLimit:
     def charge(self, address: str, weight: int) -> tuple[int, Refusal | None]:
         """Count a request; the weight used in this window, and a refusal if there is one."""
         now = self._monotonic()
-        account = self._accounts.setdefault(address, _Account())
         window = int(now // WINDOW_S)
+        if address not in self._accounts and len(self._accounts) >= _MOST_ACCOUNTS:
+            self._accounts = {
+                known: account
+                for known, account in self._accounts.items()
+                if account.window == window or now < account.banned_until
+            }
+        account = self._accounts.setdefault(address, _Account())
         if account.window != window:
             account.window, account.used, account.refusals = window, 0, 0
         if now < account.banned_until:

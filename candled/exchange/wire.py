@@ -1,7 +1,6 @@
 """The original's JSON forms, as text: they are written for every trade, so they are put together by hand."""
 
 from collections.abc import Sequence
-from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Final
 
 from candled.exchange.market import NO_ID, Fill
@@ -14,7 +13,6 @@ MILLISECOND: Final = 1000
 
 MICROSECOND: Final = 1
 
-_WIDE: Final = Context(prec=100)
 _BOOLEAN: Final = ("false", "true")
 
 
@@ -106,13 +104,11 @@ def to_units(text: str) -> int:
     Raises:
         ValueError: not a decimal, negative, or finer than eight decimals.
     """
-    try:
-        units = Decimal(text).scaleb(8, _WIDE)
-    except ArithmeticError:
-        raise ValueError(f"{text!r} is not a decimal") from None
-    if not units.is_finite() or units != units.to_integral_value() or units < 0:
-        raise ValueError(f"{text!r} has more than eight decimals or is no quantity")
-    return int(units)
+    whole, _, fraction = text.partition(".")
+    digits = whole + fraction[:8].ljust(8, "0")
+    if not (whole and digits.isascii() and digits.isdigit()) or fraction[8:].strip("0"):
+        raise ValueError(f"{text[:60]!r} is not a plain decimal with at most eight places")
+    return int(digits)
 
 
 def _ids(fills: Sequence[Fill]) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from candled.domain.bar import NO_TRADE, Bar
-from candled.domain.interval import MINUTE
+from candled.domain.interval import MINUTE, ONE_MINUTE
 from candled.feed.interface import TradeSource
 
 CHUNK_MINUTES: Final = 999
@@ -26,6 +26,10 @@ async def counted_bars(source: TradeSource, symbol: str, start: int, end: int) -
     first trade after the chunk, no trade is missing: each bar is complete. It ends early where it does not meet,
     or where no later trade shows it yet.
     """
+    newest = await source.newest(symbol)
+    if newest is None:
+        return
+    end = min(end, ONE_MINUTE.floor(newest.time))  # a later trade proves a bar
     next_id = await first_id_at(source, symbol, start)
     while start < end and next_id is not None:
         chunk_end = min(end, start + CHUNK_MINUTES * MINUTE)

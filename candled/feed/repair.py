@@ -31,16 +31,22 @@ if TYPE_CHECKING:
 
 PAGE: Final = 1000
 """Rows asked for at once: the exchange's own limit."""
-AGGREGATES_FROM: Final = 5_000
-"""Ids in a gap from which aggregates are fetched instead of raw trades: they weigh far less."""
-KLINES_FROM: Final = 20_000
-"""Ids in a gap from which its whole minutes are taken from klines."""
-KLINE_MINUTES_MIN: Final = 5
-"""Fewer whole minutes than that are fetched as trades."""
 HOLES_AT_ONCE: Final = 5
 """Holes tried before a pause when none can be filled."""
 UNFILLABLE_TRIES: Final = 4
 """Answers in which the exchange passes over an id before it counts as one that the exchange does not have."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class RepairWays:
+    """Which way a gap is filled, by how many ids it has."""
+
+    aggregates_from: int = 5_000
+    """From here on aggregates are fetched instead of raw trades: they weigh far less."""
+    klines_from: int = 20_000
+    """From here on its whole minutes are taken from klines."""
+    kline_minutes_min: int = 5
+    """Fewer whole minutes than that are fetched as trades."""
 
 
 @attrs.define(slots=True)
@@ -64,8 +70,10 @@ class Repairer:
         submit: Submit,
         instruments: dict[str, Instrument],
         rng: random.Random,
+        ways: RepairWays | None = None,
     ) -> None:
         self.counts = RepairCounts()
+        self.ways = ways or RepairWays()
         self._source = source
         self._wishes = wishes
         self._submit = submit
@@ -123,6 +131,7 @@ class _SymbolRepair:
         self._wishes = repairer._wishes  # noqa: SLF001
         self._submit = repairer._submit  # noqa: SLF001
         self._counts = repairer.counts
+        self._ways = repairer.ways
         self._aggregates_are_exact = instrument is not None and instrument.aggregates_are_exact
         self._raw_only: set[int] = set()
         """First ids of gaps where aggregates did not help."""
@@ -152,11 +161,11 @@ class _SymbolRepair:
 
     async def _fill(self, first: int, last: int) -> bool:
         size = last - first + 1
-        if size >= KLINES_FROM and first not in self._trades_only:
+        if size >= self._ways.klines_from and first not in self._trades_only:
             if await self._fill_by_klines(first, last):
                 return True
             self._trades_only.add(first)
-        if size >= AGGREGATES_FROM and self._aggregates_are_exact and first not in self._raw_only:
+        if size >= self._ways.aggregates_from and self._aggregates_are_exact and first not in self._raw_only:
             if await self._fill_by_aggregates(first, last):
                 return True
             self._raw_only.add(first)
@@ -219,7 +228,7 @@ class _SymbolRepair:
             return False
         open_time = ONE_MINUTE.end(ONE_MINUTE.floor(beginning[0].time))
         end = ONE_MINUTE.floor(ending[0].time)
-        if end - open_time < KLINE_MINUTES_MIN * MINUTE:
+        if end - open_time < self._ways.kline_minutes_min * MINUTE:
             return False
         brought = False
         async for bars in counted_bars(self._source, self._symbol, open_time, end):

@@ -5,7 +5,7 @@ are NULL in a bar without trades. ``position`` is the place of that revision in 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -135,7 +135,7 @@ def bars_from_rows(table: pa.Table, interval: str) -> list[Bar]:
             complete,
             revision,
             _position,
-        ) in zip(*(_values(table.column(name)) for name in ROW_COLUMNS), strict=True)
+        ) in zip(*(column_values(table.column(name)) for name in ROW_COLUMNS), strict=True)
     ]
 
 
@@ -157,7 +157,8 @@ def _decimals(values: Sequence[int], field: pa.Field, bars: Sequence[Bar]) -> pa
     return pa.Array.from_buffers(field.type, len(values), [None, pa.py_buffer(data)])
 
 
-def _values(column: pa.ChunkedArray) -> Iterable[object]:
+def column_values(column: pa.ChunkedArray) -> Iterable[Any]:
+    """A column as Python values: decimals in units of 10^-8, times in microseconds since the epoch."""
     if pa.types.is_decimal(column.type):
         return [value for chunk in column.chunks for value in _units(chunk)]
     if pa.types.is_timestamp(column.type):

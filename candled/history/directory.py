@@ -45,16 +45,6 @@ class Directory:
         """The daemon's own database file."""
         return self.path / JOURNAL
 
-    @property
-    def sealed(self) -> Path:
-        """Folder of the sealed files of 1-minute bars, by symbol."""
-        return sealed_folder(self.path)
-
-    @property
-    def recent(self) -> Path:
-        """Folder of the recent files."""
-        return self.path / RECENT
-
     def set_aside(self, path: Path, files: Files) -> Path:
         """Move a file that cannot be used out of the way; returns where it is now."""
         target = self.path / SET_ASIDE / f"{self.epoch}-{path.name}"

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from candled.domain.bar import Bar
-from candled.domain.event import BarEvent, BarEventKind
+from candled.domain.event import POSITION_BITS, BarEvent, BarEventKind
 from candled.domain.interval import MINUTE, ONE_MINUTE, parse_interval
 from candled.history import query, reader
 from candled.history.columns import ROW_COLUMNS, ROW_SCHEMA, bars_from_rows, positions_from_rows, rows_from_events
@@ -40,16 +40,15 @@ from candled.history.threads import run_query
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
-_DISK_ERRORS = (OSError, duckdb.Error, pa.ArrowException)
+_DISK_ERRORS = (OSError, duckdb.Error, pa.ArrowException, DataDirectoryError)
 """What a disk that is full, read-only or broken raises, by way of those who write to it."""
 _READERS: Final = 2
 _FIRST_WINDOW: Final = 1000
+_BULK_ROWS: Final = 100_000
 _FIRST_RETRY: Final = 0.1
 _LAST_WRITES: Final = 5.0
 """Seconds that an ending history takes to store what waits."""
 
-POSITION_BITS: Final = 32
-"""A position is an epoch, shifted by so many bits, and a count within it."""
 
 _ROWS: Final = ", ".join(ROW_COLUMNS)
 
@@ -154,9 +153,10 @@ def _open(
     try:
         directory = stack.enter_context(hold_directory(path, exchange=exchange, files=files))
         remove_temporary(path, files)
-        store = Store(directory, files)
+        database = stack.enter_context(reader.open_memory_database(threads=str(_READERS), memory_limit="512MB"))
+        store = Store(directory, files, database)
         stack.callback(store.close)
-        history = DurableHistory(directory, store, settings, files, now)
+        history = DurableHistory(directory, store, database, settings, files, now)
         stack.callback(history.close)
     except OSError as error:
         raise DataDirectoryError(f"cannot write to {path} ({error.strerror}): make it writable") from error
@@ -167,7 +167,13 @@ class DurableHistory:
     """A history on disk. See ``History`` for what its methods promise."""
 
     def __init__(
-        self, directory: Directory, store: Store, settings: HistorySettings, files: Files, now: float
+        self,
+        directory: Directory,
+        store: Store,
+        database: duckdb.DuckDBPyConnection,
+        settings: HistorySettings,
+        files: Files,
+        now: float,
     ) -> None:
         self._directory = directory
         self._store = store
@@ -190,17 +196,19 @@ class DurableHistory:
             refold_delay=settings.refold_delay,
         )
         self._layout.add(now, *segments, *recents)
-        unpublished = store.unpublished(journal, self._layout.recents, self._layout.segments)
+        # Rows out of DuckDB allow nulls everywhere: with another schema they could not be joined with new rows.
+        unpublished = store.unpublished(journal, self._layout.recents, self._layout.segments).cast(ROW_SCHEMA)
         self._unpublished: list[pa.Table] = [unpublished] if unpublished.num_rows else []
         newest = store.newest(self._layout.recents, self._layout.segments, unpublished)
         self._newest = {bar.symbol: bar for bar in bars_from_rows(newest, ONE_MINUTE.name)}
         self._first = store.first(self._layout.recents, self._layout.segments, unpublished)
         self._stored_position = self._directory.epoch << POSITION_BITS
         self._journal_rows = journal.num_rows
-        self._reader = reader.open_memory_database(threads=str(_READERS), memory_limit="512MB")
+        self._database = database
         self._reader_limit = trio.CapacityLimiter(_READERS)
         self._journal_lock = trio.Lock()
-        self._files_lock = trio.Lock()
+        self._keep_lock = trio.Lock()
+        self._publish_lock = trio.Lock()
         self._stored = trio.Event()
         self._published = trio.Event()
         self._problems: dict[str, str] = {}
@@ -214,8 +222,7 @@ class DurableHistory:
         return self._stored_position
 
     def close(self) -> None:
-        """Close the databases."""
-        self._reader.close()
+        """Close the journal."""
         self._journal.close()
 
     async def store(self, events: Sequence[BarEvent]) -> None:
@@ -366,13 +373,37 @@ class DurableHistory:
         """See ``History``."""
         return next(iter(self._problems.values()), None)
 
+    async def add(self, bars: Sequence[Bar]) -> None:
+        """Store many 1-minute bars at once, past the journal: published and durable when this returns.
+
+        For imports; their positions are this opening's, so no daemon may number bars of the same opening.
+
+        Raises:
+            OSError, duckdb.Error, pyarrow.ArrowException: the disk does not take them; a part may be in.
+        """
+        for start in range(0, len(bars), _BULK_ROWS):
+            part = bars[start : start + _BULK_ROWS]
+            first = self._stored_position + 1
+            rows = rows_from_events(
+                [
+                    BarEvent(BarEventKind.CLOSE, bar, bar.close_time, first + index)
+                    for index, bar in enumerate(part)
+                ]
+            )
+            async with self._publish_lock:
+                recent = await trio.to_thread.run_sync(self._store.publish, self._layout.publication(), rows)
+                self._layout.add(trio.current_time(), recent)
+            self._stored_position = first + len(part) - 1
+            for bar in part:
+                self._note_newest(bar)
+
     async def publish(self) -> None:
         """Put what is stored and unpublished into a recent file; tries once.
 
         Raises:
             OSError, duckdb.Error, pyarrow.ArrowException: the disk does not take it.
         """
-        async with self._files_lock:
+        async with self._publish_lock:
             tables = list(self._unpublished)
             if not tables:
                 return
@@ -390,7 +421,7 @@ class DurableHistory:
         Raises:
             OSError, duckdb.Error, pyarrow.ArrowException: the disk does not take it, or a file is damaged.
         """
-        async with self._files_lock:
+        async with self._keep_lock:
             step = self._layout.next_step(trio.current_time(), self._newest_open_time())
             if step is None:
                 return False
@@ -418,11 +449,12 @@ class DurableHistory:
 
     async def _fold(self, step: Fold) -> None:
         layout, store = self._layout, self._store
-        recents = layout.recents
-        days_by_symbol = await trio.to_thread.run_sync(store.days_to_fold, step.boundary, recents, layout.segments)
+        days_by_symbol = await trio.to_thread.run_sync(
+            store.days_to_fold, step.boundary, step.recents, layout.segments
+        )
         for symbol, days in days_by_symbol.items():
             for target, inputs in layout.targets(symbol, days, step.boundary):
-                await trio.to_thread.run_sync(store.fold, target, inputs, recents)
+                await trio.to_thread.run_sync(store.fold, target, inputs, step.recents)
                 layout.add(trio.current_time(), target)
 
     async def _shorten_journal(self, boundary: int) -> None:
@@ -575,7 +607,7 @@ class DurableHistory:
         return query.minutes(self._store.sealed_sql(segments), recent), fresh
 
     async def _rows(self, sql: str, fresh: pa.Table) -> pa.Table:
-        with self._reader.cursor() as cursor:
+        with self._database.cursor() as cursor:
 
             def fetch() -> pa.Table:
                 cursor.register("fresh", fresh)

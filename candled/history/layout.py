@@ -125,6 +125,8 @@ class Fold:
     """Put every recent row older than ``boundary`` that no segment has yet into segments."""
 
     boundary: int
+    recents: tuple[Recent, ...]
+    """The recent files to fold; more may come meanwhile."""
 
 
 @attrs.frozen(slots=True)
@@ -303,7 +305,7 @@ class Layout:
         if boundary is not None and not self._carry:
             new_day = self._folded_until is None or boundary > self._folded_until
             if new_day or self._refold_time <= now:
-                return Fold(boundary)
+                return Fold(boundary, tuple(self._recents))
         return self._carry_step(now) or self._merge_step() or self._segment_step(boundary)
 
     def wake_time(self) -> float:
@@ -323,9 +325,10 @@ class Layout:
                 self.forget(*step.segments, *step.recents)
             case Fold():
                 self._folded_until = step.boundary
-                self._refold_time = math.inf
                 self._carry_time = now + self.grace
-                self._carry = self.recents
+                self._carry = list(step.recents)
+                later = [recent for recent in self._recents if recent not in step.recents]
+                self._refold_time = now + self.refold_delay if any(map(self._is_late, later)) else math.inf
                 self._unchecked.update(self._segments)
             case MergeRecents():
                 self._carry = [recent for recent in self._carry if recent not in step.inputs]

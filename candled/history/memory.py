@@ -8,9 +8,9 @@ import attrs
 import trio
 
 from candled.domain.bar import Bar, merge_bars
-from candled.domain.event import BarEvent
+from candled.domain.event import POSITION_BITS, BarEvent
 from candled.domain.interval import ONE_MINUTE, Interval, parse_interval
-from candled.history.history import POSITION_BITS, HistoryStatistics
+from candled.history.history import HistoryStatistics
 
 
 @attrs.define

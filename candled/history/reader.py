@@ -4,7 +4,7 @@ import atexit
 import os
 import urllib.parse
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -46,14 +46,16 @@ def connect(data_dir: Path | str) -> duckdb.DuckDBPyConnection:
     newest = query.newest_minutes(f"{recent} UNION ALL {last}")
     connection.execute(f"CREATE VIEW minutes AS {minutes}")
     connection.execute(f"CREATE VIEW bars AS {query.all_bars('FROM minutes', newest)}")
-    atexit.register(_close, weakref.ref(connection))
+    # DuckDB borrows the function: a cursor may outlive the connection, and then needs it still.
+    atexit.register(_close, weakref.ref(connection), files)
     return connection
 
 
 def open_memory_database(**settings: str) -> duckdb.DuckDBPyConnection:
     """An empty DuckDB in UTC that loads nothing from elsewhere and keeps what it knows of immutable files."""
     connection = duckdb.connect(config={**NO_EXTENSIONS, **settings})
-    connection.execute("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true")
+    # Global: cursors are connections of their own, and months begin at midnight in UTC for them too.
+    connection.execute("SET GLOBAL TimeZone = 'UTC'; SET GLOBAL parquet_metadata_cache = true")
     return connection
 
 
@@ -63,7 +65,7 @@ def list_files(root: Path, kind: str) -> list[str]:
     An empty file stands in where there are none, since DuckDB wants one to know the columns.
     """
     if kind == "recent":
-        paths = [str(root / RECENT / recent.name) for recent in live_recents(find_recents(root))]
+        paths = [str(recent_path(root, recent)) for recent in live_recents(find_recents(root))]
         return [escape(path) for path in paths] or [escape(str(empty_recent(root)))]
     live = live_segments(find_segments(root))
     if kind == "newest":
@@ -105,6 +107,11 @@ def segment_path(root: Path, segment: Segment) -> Path:
     return symbol_folder(root, segment.symbol) / segment.name
 
 
+def recent_path(root: Path, recent: Recent) -> Path:
+    """Where that recent file stands."""
+    return root / RECENT / recent.name
+
+
 def empty_recent(root: Path) -> Path:
     """The file without rows that stands in for recent files."""
     return root / EMPTY / "recent.parquet"
@@ -128,7 +135,7 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _close(reference: "weakref.ref[duckdb.DuckDBPyConnection]") -> None:
+def _close(reference: "weakref.ref[duckdb.DuckDBPyConnection]", _borrowed: Callable[[str], list[str]]) -> None:
     # A connection with a function of ours that is still open at exit makes DuckDB complain of leaks.
     connection = reference()
     if connection is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+import duckdb
 import pyarrow as pa
 
 from candled.domain.interval import DAY
@@ -20,12 +21,13 @@ _NO_ROWS: Final = ROW_SCHEMA.empty_table()
 
 
 class Store:
-    """Reads and writes the Parquet files. One thread at a time; it keeps a DuckDB connection for its queries."""
+    """Reads and writes the Parquet files. One thread at a time may use it, and another one ``publish``."""
 
-    def __init__(self, directory: Directory, files: Files) -> None:
+    def __init__(self, directory: Directory, files: Files, database: duckdb.DuckDBPyConnection) -> None:
         self._directory = directory
         self._files = files
-        self._connection = reader.open_memory_database(threads="1", memory_limit="512MB")
+        self._connection = database.cursor()
+        self._publishing = database.cursor()
         for path, write in (
             (reader.empty_recent(self.root), write_recent),
             (reader.empty_segment(self.root), write_segment),
@@ -39,11 +41,12 @@ class Store:
         return self._directory.path
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         self._connection.close()
+        self._publishing.close()
 
     def find(self) -> tuple[list[Segment], list[Recent], list[Path]]:
-        """The segments and recent files that are there, and those recent ones that are damaged."""
+        """The segments and recent files that are there, and those whose footer is damaged."""
         recents: list[Recent] = []
         damaged: list[Path] = []
         for recent in reader.find_recents(self.root):
@@ -53,11 +56,18 @@ class Store:
                 damaged.append(path)
             else:
                 recents.append(attrs.evolve(recent, rows=footer[0], oldest=footer[1]))
-        return list(reader.find_segments(self.root)), recents, damaged
+        segments: list[Segment] = []
+        for segment in reader.find_segments(self.root):
+            path = self.segment_path(segment)
+            if read_footer(path) is None:
+                damaged.append(path)
+            else:
+                segments.append(segment)
+        return segments, recents, damaged
 
     def recent_path(self, recent: Recent) -> Path:
         """Where that recent file stands."""
-        return self._directory.recent / recent.name
+        return reader.recent_path(self.root, recent)
 
     def segment_path(self, segment: Segment) -> Path:
         """Where that segment stands."""
@@ -65,11 +75,12 @@ class Store:
 
     def publish(self, recent: Recent, rows: pa.Table) -> Recent:
         """Write rows, newest revision of each bar only, as that recent file; returns it with its true size."""
-        self._connection.register("added", rows)
+        self._publishing.register("added", rows)
         try:
-            newest = self._query(f"FROM ({query.newest_rows('FROM added')}) ORDER BY symbol, open_time")
+            sql = f"FROM ({query.newest_rows('FROM added')}) ORDER BY symbol, open_time"
+            newest = self._publishing.sql(sql).to_arrow_table()
         finally:
-            self._connection.unregister("added")
+            self._publishing.unregister("added")
         write_recent(self._files, self.recent_path(recent), newest)
         return attrs.evolve(recent, rows=newest.num_rows, oldest=oldest_open_time(newest))
 
@@ -125,7 +136,7 @@ class Store:
             return journal
         self._connection.register("journal", journal)
         try:
-            return self._query(
+            return self._rows(
                 f"FROM ({query.newest_rows('FROM journal')}) row WHERE NOT EXISTS "
                 f"(FROM ({self.recent_sql(recents)} UNION ALL {self.sealed_sql(segments)}) known "
                 "WHERE known.symbol = row.symbol AND known.open_time = row.open_time "
@@ -179,6 +190,9 @@ class Store:
 
     def _query(self, sql: str) -> pa.Table:
         return self._connection.sql(sql).to_arrow_table()
+
+    def _rows(self, sql: str) -> pa.Table:
+        return self._query(sql).cast(ROW_SCHEMA)
 
 
 def _within(segment: Segment) -> str:

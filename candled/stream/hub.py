@@ -128,8 +128,7 @@ class Hub:
         for group in touched:
             batch, group.batch = group.batch, []
             for subscription in group.subscriptions:
-                subscription.offer(batch, now)
-                if subscription.overflowed and subscription.ended is None:
+                if not subscription.offer(batch, now):
                     subscription.end(Ended(EndCause.FELL_BEHIND, self._resume_time(subscription)))
 
     def after_publish(self, flush: Callable[[], None]) -> None:

@@ -98,7 +98,6 @@ class Subscription:
         self._not_before: dict[_Key, float] = {}
         self._quiet_since = now
         self._wake_at = now
-        self._overflowed = False
         self._must_stop = False
 
     def __repr__(self) -> str:
@@ -106,11 +105,6 @@ class Subscription:
         return (
             f"Subscription({state}, closed={len(self._closed)}, forming={len(self._forming)}, busy={self._busy})"
         )
-
-    @property
-    def overflowed(self) -> bool:
-        """More closed bars wait than may: the stream must end."""
-        return self._overflowed
 
     @property
     def must_stop(self) -> bool:
@@ -122,13 +116,13 @@ class Subscription:
         """Earliest open time of the closed bars that wait."""
         return min((message.bar.open_time for message in self._closed if message.bar), default=None)
 
-    def offer(self, messages: Sequence[Message], now: float) -> None:
-        """New messages that the selection takes, in order."""
+    def offer(self, messages: Sequence[Message], now: float) -> bool:
+        """New messages that the selection takes, in order; False if too many wait now, so that it must end."""
         if self._direct and self._outlet.send_now(messages):
             self._quiet_since = now
-            return
+            return True
         if self.ended is not None:
-            return
+            return True
         due = now
         for message in messages:
             bar = message.bar
@@ -148,12 +142,11 @@ class Subscription:
                 self._forming[key] = message
                 if self._period:
                     due = max(now, self._not_before.get(key, now))
-        if len(self._closed) > self._backlog_max:
-            self._overflowed = True
         self._direct = False
         if not self._busy and (due < self._wake_at or self._closed):
             self._wake_at = due
             self._outlet.wake()
+        return len(self._closed) <= self._backlog_max
 
     def go_live(self, snapshots: Sequence[Message]) -> None:
         """The replay, if any, is told: from here on forming bars come too, these first."""

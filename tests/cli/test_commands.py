@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import subprocess
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -14,6 +16,7 @@ from candled.cli import parts
 from candled.cli.main import main
 from candled.client import Bar, Gap, Kind
 from tests.cli import fakes
+from tests.cli.demo import CANDLED, demo
 
 
 @pytest.fixture
@@ -176,6 +179,24 @@ def test_status_in_json_keeps_decimals_as_strings(invoke, client) -> None:
     assert document["symbols"][0]["last_price"] == "105.50000000"
 
 
+@pytest.mark.parametrize("command", [["status"], ["watch"], ["bars", "BTCUSDT"]])
+def test_a_daemon_that_is_not_there_is_one_sentence(invoke, command) -> None:
+    result = invoke(*command, "--address", "127.0.0.1:1")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "candled: No daemon answers at 127.0.0.1:1: start one with `candled run` or `candled demo`, "
+        "or give --address.\n"
+    )
+
+
+def test_a_directory_without_bars_is_one_sentence(invoke) -> None:
+    result = invoke("sql", "SELECT 1", "--data-dir", "nowhere")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("candled: ")
+    assert "nowhere" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_watch_writes_a_line_for_each_message_when_piped(invoke, client) -> None:
     client.messages += [
         fakes.make_message(Kind.UPDATE, fakes.make_bar(closed=False, complete=False)),
@@ -200,3 +221,23 @@ def test_watch_of_a_symbol_that_is_not_served_names_those_that_are(invoke, clien
     result = invoke("watch", "XRPUSDT")
     assert result.exit_code == 1
     assert result.stderr.endswith("does not serve XRPUSDT: it serves BTCUSDT, ETHUSDT.\n")
+
+
+def test_a_file_for_the_call_that_cannot_be_read_is_one_sentence(invoke) -> None:
+    for option in ("--token-file", "--ca"):
+        result = invoke("status", option, "no-such-file")
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"candled: {option} no-such-file cannot be ")
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_daemon_with_tokens_is_asked_with_one(tmp_path) -> None:
+    token = "a-token-of-many-letters"
+    (tmp_path / "tokens").write_text(f"{token}\n")
+    with demo(tmp_path, "--tokens-file", "tokens") as daemon:
+        where = ("--address", daemon.grpc)
+        done = subprocess.run([*CANDLED, "status", *where], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "token" in done.stderr
+        daemon.candled("bars", "BTCUSDT", *where, "--token-file", "tokens", "--format", "json")
+        assert httpx.get(f"http://{daemon.http}/metrics").status_code == 401

@@ -1,12 +1,8 @@
 """The demo: its market's clock, and the whole command as a process."""
 
 import json
-import re
 import signal
 import subprocess
-import sys
-import time
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +12,7 @@ import pytest
 from candled.cli.demo_command import market_epoch
 from candled.errors import UserError
 from candled.exchange.clock import exchange_time_of, parse_epoch
+from tests.cli.demo import CANDLED, demo, until
 
 NOW = datetime(2026, 5, 8, 14, 30, tzinfo=UTC)
 
@@ -42,62 +39,6 @@ def test_a_fast_market_goes_on_where_its_stored_bars_end(speed) -> None:
 def test_a_market_that_cannot_catch_up_with_its_bars_says_what_to_do() -> None:
     with pytest.raises(UserError, match="up to 2026-05-08 19:30 UTC, ahead of the clock"):
         time_of_market(NOW + timedelta(hours=5), 1)
-
-
-class Demo:
-    """A running ``candled demo`` and the addresses that it printed."""
-
-    def __init__(self, process: subprocess.Popen[str], directory: Path) -> None:
-        self.process = process
-        self.directory = directory
-        assert process.stdout is not None
-        text = ""
-        for line in process.stdout:
-            text += line
-            if "For your own program" in line:
-                break
-        http, grpc = re.search(r"http://(\S+)/", text), re.search(r"gRPC at (\S+)", text)
-        assert http, (text, process.poll())
-        assert grpc, text
-        self.http, self.grpc = http[1], grpc[1]
-
-    def candled(self, *arguments: str, status: int = 0) -> str:
-        """What another command prints meanwhile."""
-        done = subprocess.run(
-            [*CANDLED, *arguments], capture_output=True, text=True, timeout=30, cwd=self.directory, check=False
-        )
-        assert (done.returncode, done.stderr) == (status, "")
-        return done.stdout
-
-
-CANDLED = (sys.executable, "-m", "candled.cli.main")
-
-
-@contextmanager
-def demo(directory, *arguments):
-    ports = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
-    with subprocess.Popen(
-        [*CANDLED, "demo", *ports, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=directory,
-    ) as process:
-        try:
-            yield Demo(process, directory)
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-def until(condition, seconds=20.0):
-    """The first true value of ``condition``, asked again and again."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.2)
-    raise AssertionError("never true")
 
 
 def test_a_newcomer_sees_bars_everywhere_and_ctrl_c_ends_it_in_order(tmp_path) -> None:
@@ -136,6 +77,7 @@ def test_a_newcomer_sees_bars_everywhere_and_ctrl_c_ends_it_in_order(tmp_path) -
         assert (running.process.returncode, errors) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_faster_demo_goes_on_after_a_restart(tmp_path) -> None:
     newest = []
     for _ in range(2):

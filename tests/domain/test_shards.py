@@ -9,25 +9,17 @@ def test_each_symbol_has_the_shard_that_names_it() -> None:
     assert len(shards) == 2
     assert shards.symbols(0) == ("BTCUSDT", "ETHUSDT")
     assert shards.symbols(1) == ("PEPEUSDT",)
-    assert [shards.shard_of(symbol) for symbol in ("BTCUSDT", "ETHUSDT", "PEPEUSDT")] == [0, 0, 1]
 
 
 def test_spaces_and_a_trailing_comma_do_not_matter() -> None:
     assert parse_shards(" BTCUSDT , ETHUSDT, ; PEPEUSDT ") == parse_shards("BTCUSDT,ETHUSDT;PEPEUSDT")
 
 
-def test_a_symbol_that_no_shard_names_has_none() -> None:
-    shards = parse_shards("BTCUSDT")
+def test_each_shard_knows_who_serves_the_other_symbols() -> None:
+    shards = parse_shards("BTCUSDT,ETHUSDT;PEPEUSDT")
 
-    assert shards.shard_of("DOGEUSDT") is None
-    assert shards.hint("DOGEUSDT", "candled-{shard}:50051") == ""
-
-
-def test_a_hint_says_which_shard_has_the_symbol_and_where_it_is() -> None:
-    shards = parse_shards("BTCUSDT;PEPEUSDT")
-
-    assert shards.hint("PEPEUSDT", "candled-{shard}:50051") == "shard 1 serves it: connect to candled-1:50051"
-    assert shards.hint("PEPEUSDT") == "shard 1 serves it"
+    assert shards.elsewhere(0, "candled-{shard}:50051") == {"PEPEUSDT": "shard 1 at candled-1:50051"}
+    assert shards.elsewhere(1) == {"BTCUSDT": "shard 0", "ETHUSDT": "shard 0"}
 
 
 @pytest.mark.parametrize(

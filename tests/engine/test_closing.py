@@ -1,5 +1,7 @@
 """When bars close, what they then say, and what may change afterwards."""
 
+from itertools import count
+
 from msgspec.structs import replace
 
 from candled.domain.bar import NO_TRADE, Bar
@@ -285,7 +287,7 @@ def test_a_trade_of_a_minute_that_left_memory_brings_it_back_from_the_history() 
 
 
 def test_positions_rise_with_everything_that_is_to_be_stored() -> None:
-    engine = Engine(["X"], first_position=1 << 32)
+    engine = Engine(["X"], next_position=count(1 << 32).__next__)
     events = []
     for minute in range(5):
         events += arrive(engine, trade(10 + minute, minute * 60 + 1))

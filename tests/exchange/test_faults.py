@@ -256,6 +256,25 @@ async def test_skipped_ids_do_not_exist_anywhere(autojump_clock) -> None:
         rows = await world.get(f"historicalTrades?symbol=BTCUSDT&fromId={ids[0]}&limit=300")
         assert [row["id"] for row in rows] == ids
         assert ids != list(range(ids[0], ids[-1] + 1))
+        assert world.exchange.lacks("BTCUSDT", ids[0], ids[-1])
+        assert [n for n in range(ids[0], ids[-1]) if not world.exchange.lacks("BTCUSDT", n, n)] == ids[:-1]
+
+
+async def test_a_fault_of_the_market_never_changes_its_past(autojump_clock) -> None:
+    async with open_world(synthetic()) as world:
+        noon = NOON // 1000
+        target = f"klines?symbol=BTCUSDT&interval=1m&startTime={noon - 600_000}&endTime={noon + 299_000}"
+        await trio.sleep(120)
+        await world.command("placeholder=0.5,skip=0.3")
+        early = (await world.get(target))[:12]
+        await trio.sleep(180)
+        rows = await world.get("trades?symbol=BTCUSDT&limit=20")
+        assert any(row["price"] == "0.00000000" for row in rows)
+        hurt = await world.get(target)
+        assert hurt[:12] == early
+        await world.command("clear")
+        await trio.sleep(60)
+        assert await world.get(target) == hurt
 
 
 async def test_a_halted_symbol_is_not_traded_and_goes_on_with_the_next_id(autojump_clock) -> None:

@@ -95,6 +95,13 @@ async def test_klines_by_range_are_inclusive_and_capped(autojump_clock) -> None:
         assert len(await world.get("klines?symbol=BTCUSDT&interval=1m")) == 500
 
 
+@pytest.mark.parametrize("interval", ["1m", "1M"])
+async def test_times_beyond_any_calendar_have_no_klines(autojump_clock, interval: str) -> None:
+    async with open_world(synthetic()) as world:
+        assert await world.get(f"klines?symbol=BTCUSDT&interval={interval}&startTime={10**19}") == []
+        assert await world.get(f"klines?symbol=BTCUSDT&interval={interval}&endTime=0") == []
+
+
 async def test_aggregates_cover_the_trade_ids_without_hole(autojump_clock) -> None:
     async with open_world(synthetic()) as world:
         newest = await world.get("aggTrades?symbol=BTCUSDT&limit=300")

@@ -1,5 +1,6 @@
 """The exchange over real sockets: one port for streams and REST."""
 
+import functools
 import json
 import socket
 import time
@@ -13,6 +14,7 @@ from trio_websocket import open_websocket_url
 from candled.errors import UserError
 from candled.exchange.server import BoundExchange, serve
 from candled.settings import ExchangeSettings
+from tests.exchange.worlds import UPGRADE, Limits
 from tests.recordings import recordings
 
 
@@ -95,6 +97,33 @@ async def test_a_replay_by_command_begins_when_told() -> None:
                 assert waited.cancelled_caught
                 assert (await rest.post("/replay/start")).json()["running"]
                 await client.get_message()
+            nursery.cancel_scope.cancel()
+
+
+async def test_limits_can_be_set() -> None:
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            bound = await start(nursery, weight_limit=30, attempt_limit=1)
+            async with httpx.AsyncClient(base_url=bound.rest_url) as rest:
+                answers = [await rest.get("/api/v3/trades?symbol=BTCUSDT&limit=1") for _ in range(2)]
+                assert [answer.status_code for answer in answers] == [200, 429]
+            assert bound.exchange.admit("somebody")
+            assert not bound.exchange.admit("somebody")
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_reads_nothing_is_cut_though_its_buffers_are_full() -> None:
+    limits = Limits(ping_interval_s=0.2, pong_timeout_s=0.5)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            started = functools.partial(serve, limits=limits)
+            bound = await nursery.start(started, settings(rate=1000, speed=1000))
+            stream = await trio.open_tcp_stream(bound.host, bound.port)
+            await stream.send_all(UPGRADE.replace(b"/ws", b"/ws/btcusdt@trade"))
+            while bound.exchange.sessions == 0:
+                await trio.sleep(0.01)
+            while bound.exchange.sessions:
+                await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
 
 

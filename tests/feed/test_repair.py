@@ -20,8 +20,9 @@ from candled.domain.id_ranges import IdRanges
 from candled.domain.interval import MINUTE
 from candled.domain.trade import Trade
 from candled.feed.interface import ExchangeDescription, Instrument, SourceUnavailableError
-from candled.feed.repair import AGGREGATES_FROM, KLINES_FROM, Repairer
+from candled.feed.repair import Repairer, RepairWays
 
+AGGREGATES_FROM, KLINES_FROM = RepairWays().aggregates_from, RepairWays().klines_from
 START = 1_700_006_400_000_000
 
 

@@ -1,5 +1,6 @@
 """The history as the daemon uses it: what is stored comes back, also after a restart."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,6 +77,15 @@ async def test_bars_survive_a_restart_at_every_stage(tmp_path: Path) -> None:
                 await keep_all(history)
             assert bars == await history.bars("BTCUSDT", "1m", limit=10_000)
             assert bars[-1] == (await history.newest_bars())["BTCUSDT"]
+
+
+async def test_unpublished_bars_are_there_after_a_crash(tmp_path: Path) -> None:
+    async with open_history(tmp_path / "running", exchange="x") as history:
+        await store(history, [minute(0), minute(1)])
+        shutil.copytree(tmp_path / "running", tmp_path / "crashed")
+    async with open_history(tmp_path / "crashed", exchange="x") as history:
+        await store(history, [minute(2)])
+        assert [minute(0), minute(1), minute(2)] == await history.bars("BTCUSDT", "1m")
 
 
 async def test_sealed_rows_leave_the_journal(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_month_that_is_over_becomes_one_file() -> None:
     january = [day(20_454 + number, number + 1) for number in range(3)]  # from 2026-01-01
     layout.add(0.0, *january)
     newest = (20_454 + 31) * DAY + HOUR
-    layout.done(Fold(layout.boundary(newest) or 0), 0.0)
+    layout.done(Fold(layout.boundary(newest) or 0, ()), 0.0)
     step = layout.next_step(0.0, newest)
     assert isinstance(step, Rewrite)
     assert step.inputs == tuple(january)
@@ -123,7 +123,7 @@ def test_days_of_a_running_month_are_joined_now_and_then() -> None:
     layout = make_layout()
     layout.add(0.0, *(day(20_454 + number, number + 1) for number in range(4)))
     newest = (20_454 + 6) * DAY
-    layout.done(Fold(layout.boundary(newest) or 0), 0.0)
+    layout.done(Fold(layout.boundary(newest) or 0, ()), 0.0)
     step = layout.next_step(0.0, newest)
     assert isinstance(step, Rewrite)
     assert (step.output.start, step.output.end) == (20_454 * DAY, (20_454 + 4) * DAY)
@@ -177,6 +177,12 @@ class DirectoryModel(RuleBasedStateMachine):
         self.epoch = 1
         self.retained_from = 0
         self.listings: list[Listing] = []
+
+    publish_while_folding = False
+
+    @rule()
+    def publish_during_the_next_folds(self) -> None:
+        self.publish_while_folding = True
 
     @initialize(retention=st.sampled_from([None, RETENTION]))
     def begin(self, retention: int | None) -> None:
@@ -277,9 +283,8 @@ class DirectoryModel(RuleBasedStateMachine):
                 self.segments[step.output] = {}
                 self.layout.done(step, self.now, step.output)
             case Fold():
-                recents = self.layout.recents
                 newest: dict[tuple[str, int], int] = {}
-                for recent in recents:
+                for recent in step.recents:
                     for key, revision in self.recents[recent].items():
                         newest[key] = max(revision, newest.get(key, 0))
                 sealed = self._sealed(self.layout.segments)
@@ -298,6 +303,8 @@ class DirectoryModel(RuleBasedStateMachine):
                         merged = {k: v for s in inputs for k, v in self.segments[s].items()}
                         merged |= {t: r for t, r in due.items() if target.start <= t < target.end}
                         self.segments[target] = merged
+                        if self.publish_while_folding:
+                            self.publish()
                         self.layout.add(self.now, target)
                 self.layout.done(step, self.now)
         return True

@@ -169,6 +169,8 @@ def probes_ask_what_the_process_answers(objects: list[Object]) -> Problems:
                     yield f"{title(workload)}: {kind} asks a port that is not there"
                 if probe["httpGet"]["path"] not in PROBE_PATHS[part(workload)]:
                     yield f"{title(workload)}: {kind} asks a path that is not served"
+            if "grpc" in probe and "CANDLED_GRPC_TLS_CERTIFICATE" in settings(workload, objects):
+                yield f"{title(workload)}: {kind} speaks no TLS, and the port does"
             if kind == "livenessProbe" and probe.get("httpGet", {}).get("path") == "/readyz":
                 yield f"{title(workload)}: a stale feed would restart the daemon"
 
@@ -209,6 +211,20 @@ def references_have_objects(objects: list[Object]) -> Problems:
         for source in container(workload).get("envFrom", []):
             if ("ConfigMap", source["configMapRef"]["name"]) not in names:
                 yield f"{title(workload)}: no such config map"
+        for volume in pod(workload).get("volumes", []):
+            if "secret" in volume and volume["secret"]["secretName"] not in SECRETS:
+                yield f"{title(workload)}: no such secret"
+        if part(workload) == "daemon":
+            mounts = [PurePosixPath(mount["mountPath"]) for mount in container(workload)["volumeMounts"]]
+            for name, value in settings(workload, objects).items():
+                path = PurePosixPath(value) if isinstance(value, str) and value.startswith("/") else None
+                if path is not None and not any(mount in path.parents for mount in mounts):
+                    yield f"{title(workload)}: {name} names a file that no volume holds"
+    for monitor in of_kind(objects, "PodMonitor"):
+        for workload in selected(monitor["spec"]["selector"], objects) or [None]:
+            for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+                if workload is None or endpoint["port"] not in port_names(workload):
+                    yield f"{title(monitor)} finds no pod, or no port of it"
     for thing in of_kind(objects, "StatefulSet"):
         headless = [s for s in of_kind(objects, "Service") if s["spec"].get("clusterIP") == "None"]
         if thing["spec"]["serviceName"] not in {service["metadata"]["name"] for service in headless}:
@@ -220,13 +236,13 @@ def references_have_objects(objects: list[Object]) -> Problems:
 CLUSTER_WIDE = {"Namespace", "StorageClass"}
 
 
-PLANNED_SETTINGS = {"CANDLED_SHARDS", "CANDLED_SHARD", "CANDLED_SHARD_ADDRESS"}
-"""What the component for several shards waits for."""
+SECRETS = {"candled-tls", "candled-tokens"}
+"""Made by whoever deploys, and so in no manifest."""
 
 
 @check
 def settings_are_known(objects: list[Object]) -> Problems:
-    known = {f"CANDLED_{field.name.upper()}" for field in attrs.fields(DaemonSettings)} | PLANNED_SETTINGS
+    known = {f"CANDLED_{field.name.upper()}" for field in attrs.fields(DaemonSettings)}
     for workload in daemons(objects):
         values = settings(workload, objects)
         for name in sorted(values.keys() - known):

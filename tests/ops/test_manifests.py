@@ -232,6 +232,14 @@ MISTAKES: dict[str, tuple[Callable[[list[Object]], Any], str]] = {
         lambda o: container(daemon_of(o))["readinessProbe"]["grpc"].update(service="candled.CandleService"),
         "asks a service that has no health",
     ),
+    "a gRPC probe of a port that speaks TLS": (
+        lambda o: config_of(o).update(CANDLED_GRPC_TLS_CERTIFICATE="/tmp/tls.crt"),
+        "speaks no TLS",
+    ),
+    "a file that no volume holds": (
+        lambda o: config_of(o).update(CANDLED_TOKENS_FILE="/etc/candled/tokens/tokens"),
+        "names a file that no volume holds",
+    ),
     "a grace period shorter than the drain": (
         lambda o: pod(daemon_of(o)).update(terminationGracePeriodSeconds=5),
         "would be killed before it has drained",
@@ -267,3 +275,10 @@ def test_a_planted_mistake_is_found(mistake: str) -> None:
     plant(objects)
 
     assert [problem for problem in problems(objects) if sentence in problem]
+
+
+def test_prometheus_sends_a_token_where_metrics_ask_for_one(renderings: dict[str, str]) -> None:
+    (monitor,) = of_kind(objects_of(renderings["eks-secured"]), "PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+
+    assert endpoint["authorization"] == {"credentials": {"name": "candled-tokens", "key": "metrics"}}

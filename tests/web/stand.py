@@ -10,6 +10,7 @@ from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
 from candled.domain.interval import INTERVALS, MINUTE
 from candled.domain.status import DaemonStatus, SymbolStatus
+from candled.stream.access import BearerTokens
 from candled.stream.hub import Hub
 from candled.stream.web.chart import ChartSource
 from candled.stream.web.server import serve_http
@@ -80,6 +81,7 @@ class Stand:
     not_ready_reasons: tuple[str, ...] = ()
     live: bool = True
     starting: bool = False
+    tokens: BearerTokens | None = None
     position: int = 0
     hub: Hub = attrs.field(init=False)
 
@@ -129,5 +131,6 @@ class Stand:
             address,
             not_ready_reasons=lambda: self.not_ready_reasons,
             chart=lambda: None if self.starting else ChartSource(self.hub, self.stored, self.status),
+            tokens=self.tokens,
             task_status=task_status,
         )

@@ -1,5 +1,6 @@
 """The live screen: redraws when something changed, a key was pressed or the terminal was resized."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from candled.cli import parts
+from candled.cli.address_option import Target
 from candled.cli.watch.chart import PITCH, draw
 from candled.cli.watch.keys import key_mode, read_keys
 from candled.cli.watch.model import BARS_KEPT, Watch
@@ -32,11 +34,13 @@ _UPDATES_PER_SECOND: Final = 10.0
 class Screen:
     """One run of the live screen."""
 
-    def __init__(self, watch: Watch, address: str, zone: tzinfo) -> None:
+    def __init__(self, watch: Watch, target: Target, zone: tzinfo) -> None:
         self._watch = watch
-        self._address = address
+        self._target = target
         self._zone = zone
-        self._console = Console()
+        # Without the variables that some shells export: they would fix the size that the terminal had then.
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self._console = Console(_environ=environment)
         self._changed = trio.Event()
         self._streaming = trio.CancelScope()
 
@@ -107,7 +111,7 @@ class Screen:
         while True:
             with trio.CancelScope() as self._streaming:
                 try:
-                    await stream_once(self._watch, self._address, told)
+                    await stream_once(self._watch, self._target, told)
                     self._watch.lost("the daemon ended the stream")
                 except* UserError as group:
                     self._watch.lost(first_sentence(group))
@@ -121,7 +125,7 @@ class Screen:
         """Ask now and then whether each symbol's own stream is live: silence alone does not tell."""
         while True:
             try:
-                async with parts.open_client(self._address) as client:
+                async with parts.open_client(self._target) as client:
                     while True:
                         status = await client.status()
                         self._watch.troubles = {
@@ -136,10 +140,10 @@ class Screen:
             await trio.sleep(_STATUS_SECONDS)
 
 
-async def stream_once(watch: Watch, address: str, told: Callable[[], None]) -> None:
+async def stream_once(watch: Watch, target: Target, told: Callable[[], None]) -> None:
     """Fill ``watch`` from one connection until it ends; ``told`` is called after each message."""
     async with (
-        parts.open_client(address) as client,
+        parts.open_client(target) as client,
         client.stream_bars(
             symbols=watch.symbols,
             intervals=(watch.interval,),

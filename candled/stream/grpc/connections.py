@@ -8,13 +8,30 @@ import time
 from collections.abc import Collection
 from typing import Any, Final, cast
 
+import structlog
 from grpclib.protocol import AbstractHandler, H2Protocol
 from grpclib.server import Handler, Server
+from h2.errors import ErrorCodes
+from h2.events import (
+    DataReceived,
+    Event,
+    PingReceived,
+    RemoteSettingsChanged,
+    StreamReset,
+    UnknownFrameReceived,
+)
 from h2.settings import SettingCodes
 
 from candled.stream.grpc.codec import PassThroughCodec
 from candled.stream.grpc.limits import Limits
 
+_log = structlog.get_logger(__name__)
+_UNREAD_MAX: Final = 4 << 20
+"""Bytes that may wait for a client: beyond what streams send, these are answers to pings and settings."""
+_RESETS_MAX: Final = 1_000
+"""Streams that one connection may reset before it is looked at how many it let live."""
+_CONTROLS_MAX: Final = 2_000
+"""Pings and settings that a connection may send in a minute."""
 _UNSENT_BYTES: Final = 16_384
 """How much the kernel may hold that is not on the wire yet: beyond it a slow client's messages are conflated."""
 
@@ -63,6 +80,9 @@ class Connection(H2Protocol):
         self._server = server
         self._transport: Any = None
         self._paused_at: float | None = None
+        self._resets = 0
+        self._controls = 0
+        self._controls_since = 0.0
 
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
@@ -86,6 +106,25 @@ class Connection(H2Protocol):
         # In force at once: a client may open more than 100 streams before our settings have reached it.
         h2_connection.local_settings.acknowledge()
         self.connection.flush()
+        processors: dict[type[Event], Any] = self.processor.processors
+        self._take_data, processors[DataReceived] = processors[DataReceived], self._data_arrived
+        self._take_reset, processors[StreamReset] = processors[StreamReset], self._stream_reset
+        self._take_settings = processors[RemoteSettingsChanged]
+        processors[RemoteSettingsChanged] = self._settings_changed
+        processors[PingReceived] = self._count_control
+        processors[UnknownFrameReceived] = _ignore  # legal, and grpclib would cut the connection for it
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        try:
+            super().data_received(data)
+        except Exception as error:  # noqa: BLE001 - whatever hostile bytes make h2 or grpclib raise
+            _log.warning("connection cut: it sent what cannot be understood", reason=repr(error))
+            self.abort()
+            return
+        if self._transport.get_write_buffer_size() > _UNREAD_MAX:
+            _log.warning("connection cut: it asks without reading the answers")
+            self.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client is gone."""
@@ -102,6 +141,38 @@ class Connection(H2Protocol):
         self._paused_at = None
         super().resume_writing()
 
+    def _data_arrived(self, event: DataReceived) -> None:
+        stream = self.processor.streams.get(event.stream_id)
+        size = len(event.data or b"")
+        if stream is not None and stream.data_received + size > self._server.limits.request_bytes_max:
+            self.connection.ack(event.stream_id, event.flow_controlled_length or 0)
+            if stream.closable:
+                self.processor.handler.cancel(stream)
+                stream.reset_nowait(ErrorCodes.ENHANCE_YOUR_CALM)  # clients see RESOURCE_EXHAUSTED
+            return
+        self._take_data(event)
+
+    def _stream_reset(self, event: StreamReset) -> None:
+        self._resets += 1
+        if self._resets > _RESETS_MAX and self._resets > self.connection.streams_started // 2:
+            _log.warning("connection cut: it opens streams only to reset them", resets=self._resets)
+            self.abort()
+            return
+        self._take_reset(event)
+
+    def _settings_changed(self, event: RemoteSettingsChanged) -> None:
+        self._count_control(event)
+        self._take_settings(event)
+
+    def _count_control(self, _event: Event) -> None:
+        now = time.monotonic()
+        if now - self._controls_since > 60:
+            self._controls, self._controls_since = 0, now
+        self._controls += 1
+        if self._controls > _CONTROLS_MAX:
+            _log.warning("connection cut: too many pings and settings in a minute")
+            self.abort()
+
     def is_stalled(self, now: float) -> bool:
         """Whether it has taken nothing for so long that it is given up."""
         return self._paused_at is not None and now - self._paused_at > self._server.limits.stall_seconds
@@ -116,3 +187,7 @@ class Connection(H2Protocol):
     def abort(self) -> None:
         """Cut it: ``close`` would wait for a client that does not read."""
         cast("Any", self._transport).abort()
+
+
+def _ignore(_event: Event) -> None:
+    pass

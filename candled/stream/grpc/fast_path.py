@@ -25,6 +25,12 @@ from candled.stream.message import Message, MessageKind
 
 _FRAME_MAX: Final = 16_384
 """What every HTTP/2 peer accepts in one frame."""
+_JOINED: Final = 32
+"""Messages that the slow way sends at once."""
+_SEQUENCE_BYTES_MAX: Final = 11
+# The sequence field of numbers below 128, and what stands before the higher digits of the others.
+_LAST: Final = [encode_sequence(low) for low in range(0x80)]
+_MORE: Final = [encode_sequence(low | 0x80)[:2] for low in range(0x80)]
 
 
 class FastDelivery:
@@ -35,11 +41,13 @@ class FastDelivery:
     """
 
     def __init__(self, time: Callable[[], int]) -> None:
+        self.batch: Sequence[Message] | None = None
+        """The messages that ``parts`` were made of."""
+        self.parts: list[tuple[bytes, ...]] = []
+        self.dirty: list[_Link] = []
+        """Links with frames to write."""
         self._time = time
         self._links: WeakKeyDictionary[Connection, _Link] = WeakKeyDictionary()
-        self._dirty: list[_Link] = []
-        self._batch: Sequence[Message] | None = None
-        self._bodies: list[dict[int, bytes]] = []
 
     def open_stream(self, stream: Stream[Any, Any], wakeup: Wakeup) -> "_FastStream":
         """The way to one client."""
@@ -51,52 +59,48 @@ class FastDelivery:
 
     def flush(self) -> None:
         """One write for each connection that has frames."""
-        if self._dirty:
-            for link in self._dirty:
-                link.write()
-            self._dirty.clear()
-        self._batch = None
+        if self.dirty:
+            for link in self.dirty:
+                frames = link.frames
+                link.transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+                frames.clear()
+            self.dirty.clear()
+        self.batch = None
 
-    def bodies(self, messages: Sequence[Message]) -> list[dict[int, bytes]]:
-        """For each message what precedes its sequence field, by that field's length; shared within a batch."""
-        if messages is not self._batch:
+    def prepare(self, messages: Sequence[Message]) -> list[tuple[bytes, ...]]:
+        """What all streams share of each message, made once for a batch."""
+        if messages is not self.batch:
             sent = encode_send_time(self._time())
-            self._bodies = [_prefixed(encode_shared(message) + sent) for message in messages]
-            self._batch = messages
-        return self._bodies
-
-    def mark(self, link: "_Link") -> None:
-        """The link has frames to write."""
-        self._dirty.append(link)
+            self.parts = [_prefixed(encode_shared(message) + sent) for message in messages]
+            self.batch = messages
+        return self.parts
 
 
-def _prefixed(body: bytes) -> dict[int, bytes]:
-    return {
-        length: b"\0" + (len(body) + length).to_bytes(4, "big") + body
-        for length in (2, 3, 4, 5, 6)  # sequences up to 2**35
-    }
+def _prefixed(body: bytes) -> tuple[bytes, ...]:
+    """A message but for its sequence field, with gRPC's prefix: one for each length that field may have."""
+    return tuple(
+        b"\0" + (len(body) + length).to_bytes(4, "big") + body for length in range(_SEQUENCE_BYTES_MAX + 1)
+    )
 
 
 class _Link:
     """One connection, and the frames gathered for it."""
 
-    __slots__ = ("connection", "frames", "h2", "transport")
+    __slots__ = ("connection", "frames", "h2", "is_closing", "is_ready", "transport")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.h2 = connection._connection  # noqa: SLF001
         self.transport = connection._transport  # noqa: SLF001
+        self.is_ready = connection.write_ready.is_set
+        self.is_closing = self.transport.is_closing
         self.frames: list[bytes] = []
-
-    def write(self) -> None:
-        frames, self.frames = self.frames, []
-        self.transport.write(b"".join(frames))
 
 
 class _FastStream:
     """One client's stream."""
 
-    __slots__ = ("_delivery", "_h2_stream", "_id", "_link", "_sequence", "_stream", "_wakeup")
+    __slots__ = ("_delivery", "_h2_stream", "_high", "_id", "_link", "_sequence", "_stream", "_wakeup")
 
     def __init__(self, delivery: FastDelivery, link: _Link, stream: Any, wakeup: Wakeup) -> None:
         self._delivery = delivery
@@ -106,24 +110,32 @@ class _FastStream:
         self._id = stream.id.to_bytes(4, "big")
         self._wakeup = wakeup
         self._sequence = 0
+        self._high = b""
 
     def send_now(self, messages: Sequence[Message]) -> bool:
         """Gather the messages as one DATA frame, if they fit and nothing is in their way."""
-        sequence = self._sequence
-        data = b""
-        for body in self._delivery.bodies(messages):
-            sequence += 1
-            tail = encode_sequence(sequence)
-            data += body[len(tail)] + tail
+        delivery, link, h2_stream = self._delivery, self._link, self._h2_stream
+        parts = delivery.parts if messages is delivery.batch else delivery.prepare(messages)
+        if len(parts) == 1:  # nearly every call, and the one that runs for every stream on every trade
+            sequence = self._sequence + 1
+            low = sequence & 0x7F
+            if sequence < 0x80:
+                tail = _LAST[low]
+            else:
+                if low == 0:
+                    self._high = encode_sequence(sequence >> 7)[1:]
+                tail = _MORE[low] + self._high
+            data = parts[0][len(tail)] + tail
+        else:
+            sequence, data = self._join(parts)
         size = len(data)
-        link, h2_stream = self._link, self._h2_stream
         h2_connection = link.h2
         if (
             size > _FRAME_MAX
             or h2_stream.outbound_flow_control_window < size
             or h2_connection.outbound_flow_control_window < size
-            or not link.connection.write_ready.is_set()
-            or link.transport.is_closing()
+            or not link.is_ready()
+            or link.is_closing()
             or h2_stream.closed
         ):
             return False
@@ -131,7 +143,7 @@ class _FastStream:
         h2_connection.outbound_flow_control_window -= size
         self._sequence = sequence
         if not link.frames:
-            self._delivery.mark(link)
+            delivery.dirty.append(link)
         # Length, type DATA, no flags, then the stream's id.
         link.frames.append((size << 16).to_bytes(5, "big") + self._id + data)
         return True
@@ -142,16 +154,21 @@ class _FastStream:
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Send through grpclib, waiting for the client, several messages at a time."""
-        data = b""
-        for body in self._delivery.bodies(messages):
-            self._sequence += 1
-            tail = encode_sequence(self._sequence)
-            data += body[len(tail)] + tail
-            if len(data) > _FRAME_MAX:
-                await self._stream.send_data(data)
-                data = b""
-        if data:
+        parts = self._delivery.prepare(messages)
+        for first in range(0, len(parts), _JOINED):
+            self._sequence, data = self._join(parts[first : first + _JOINED])
             await self._stream.send_data(data)
+
+    def _join(self, parts: Sequence[tuple[bytes, ...]]) -> tuple[int, bytes]:
+        """Several messages one after the other, and the sequence of the last."""
+        sequence = self._sequence
+        data = b""
+        for part in parts:
+            sequence += 1
+            tail = encode_sequence(sequence)
+            data += part[len(tail)] + tail
+        self._high = encode_sequence(sequence >> 7)[1:]
+        return sequence, data
 
 
 def check_private_attributes() -> str | None:

@@ -7,16 +7,12 @@ import attrs
 class Limits:
     """Each names what is refused beyond it."""
 
-    streams_max: int = 10_000
-    """Open streams of all clients."""
     streams_per_connection_max: int = 1_000
     connections_max: int = 10_000
     symbols_per_request_max: int = 5_000
     request_bytes_max: int = 1 << 20
     page_size_default: int = 1_000
     page_size_max: int = 10_000
-    backlog_max: int = 10_000
-    """Closed bars that may wait for one slow stream."""
     stall_seconds: float = 30.0
     """A connection that has taken nothing for so long, while something waits for it, is cut."""
     drain_seconds: float = 5.0

@@ -2,7 +2,6 @@
 
 import errno
 import socket
-import ssl as tls
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -23,11 +22,13 @@ from candled.stream.grpc.connections import CandleServer
 from candled.stream.grpc.delivery import Delivery, PlainDelivery
 from candled.stream.grpc.fast_path import FastDelivery, check_private_attributes
 from candled.stream.grpc.limits import Limits
+from candled.stream.grpc.security import Security, SecurityFiles
 from candled.stream.grpc.service import CandleService
 from candled.stream.history import StoredBars
 from candled.stream.hub import Hub
 
 _HEALTH_PERIOD: Final = 0.25
+_FILES_PERIOD: Final = 1.0
 _log = structlog.get_logger(__name__)
 
 
@@ -56,8 +57,8 @@ async def open_grpc_server(
     stored: StoredBars,
     status: Callable[[], DaemonStatus],
     limits: Limits | None = None,
+    files: SecurityFiles | None = None,
     plain: bool = False,
-    ssl: tls.SSLContext | None = None,
 ) -> AsyncIterator[GrpcServer]:
     """Serve the API while inside; yields once it accepts calls.
 
@@ -70,17 +71,19 @@ async def open_grpc_server(
         stored: the history.
         status: the daemon at any moment; health follows its readiness.
         limits: what clients may ask for.
+        files: certificates and tokens; none serves everybody, in clear.
         plain: use grpclib's public interface only, at a fraction of the speed.
-        ssl: TLS context; None serves in clear.
 
     Raises:
         AddressError: the address is in use, not local, or not of that form.
+        UserError: a certificate or the tokens cannot be used.
     """
     limits = limits or Limits()
     stop = trio.Event()
+    security = Security(files or SecurityFiles())
     sock = _listen(address)
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(_serve, sock, hub, stored, status, limits, plain, ssl, stop)
+        server = await nursery.start(_serve, sock, hub, stored, status, limits, security, plain, stop)
         try:
             yield server
         finally:
@@ -93,8 +96,8 @@ async def _serve(
     stored: StoredBars,
     status: Callable[[], DaemonStatus],
     limits: Limits,
+    security: Security,
     plain: bool,
-    ssl: tls.SSLContext | None,
     stop: trio.Event,
     *,
     task_status: trio.TaskStatus[GrpcServer],
@@ -116,11 +119,13 @@ async def _serve(
             health = Health({service: [ready], OVERALL: [ready]})
             handlers = ServerReflection.extend([service, health])
             server = await run_asyncio(_make_server, handlers, limits)
-            await run_asyncio(server.start, sock=sock, ssl=ssl)
+            security.guard(server)
+            await run_asyncio(server.start, sock=sock, ssl=security.context)
             host, port = sock.getsockname()[:2]
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_follow_readiness, ready, status)
                 nursery.start_soon(_watch_connections, server)
+                nursery.start_soon(_watch_files, security)
                 task_status.started(GrpcServer(host, port))
                 await stop.wait()
                 nursery.cancel_scope.cancel()
@@ -153,6 +158,12 @@ async def _watch_connections(server: CandleServer) -> None:
     while True:
         await trio.sleep(server.limits.stall_seconds / 4)
         server.cut_stalled(time.monotonic())
+
+
+async def _watch_files(security: Security) -> None:
+    while True:
+        await trio.sleep(_FILES_PERIOD)
+        security.reload()
 
 
 async def _drain(server: CandleServer, hub: Hub, limits: Limits) -> None:

@@ -1,7 +1,7 @@
 """candled.v1.CandleService: requests checked, streams fed. Its methods run as grpclib's handlers."""
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -23,7 +23,6 @@ from candled.stream.replay import replay
 from candled.stream.subscription import EndCause, Ended, Selection, Subscription
 from candled.stream.tokens import LivePoint, ReplayPoint, page_token, parse_page_token, parse_token
 
-_STREAM_BARS: Final = "/candled.v1.CandleService/StreamBars"
 RESUME_METADATA: Final = "candled-resume-token"
 """Initial metadata of a stream that begins now: the token that resumes from its very beginning."""
 
@@ -63,9 +62,16 @@ class CandleService(v1.CandleServiceBase):
 
     def __mapping__(self) -> dict[str, Handler]:
         """Handlers by path; streams get grpclib's own stream, so that bytes need no message object."""
-        mapping: dict[str, Handler] = super().__mapping__()
-        mapping[_STREAM_BARS] = mapping[_STREAM_BARS]._replace(func=self._stream_bars)
-        return mapping
+        answers: dict[str, Callable[[Any], Awaitable[Any]]] = {
+            "GetBars": self.get_bars,
+            "ListSymbols": self.list_symbols,
+            "GetStatus": self.get_status,
+        }
+        handlers = {name: _answer(method) for name, method in answers.items()} | {"StreamBars": self._stream_bars}
+        return {
+            path: handler._replace(func=handlers[path.rpartition("/")[2]])
+            for path, handler in super().__mapping__().items()
+        }
 
     async def get_bars(self, message: v1.GetBarsRequest) -> Any:
         """One page of closed bars, oldest first."""
@@ -98,9 +104,7 @@ class CandleService(v1.CandleServiceBase):
         return encode_status(self._status(), self._hub.statistics().subscribers)
 
     async def _stream_bars(self, stream: Stream[v1.StreamBarsRequest, Any]) -> None:
-        request = await stream.recv_message()
-        if request is None:
-            raise GRPCError(Status.INVALID_ARGUMENT, "the request is missing: send one StreamBarsRequest")
+        request = await _receive(stream)
         selection = self._selection(request)
         begin = _begin(request)
         # Known once the stream is subscribed; until then nothing is sent either.
@@ -113,12 +117,13 @@ class CandleService(v1.CandleServiceBase):
         try:
             subscription = self._hub.subscribe(selection, client)
         except TooManyStreamsError:
-            text = f"{self._limits.streams_max} streams are open, no more are allowed: close some, or try later"
+            text = "no more streams may be open at once: close some, or try later"
             raise GRPCError(Status.RESOURCE_EXHAUSTED, text) from None
         try:
             batches = None if begin is None else self._replay(subscription, begin)
             await self._feed(subscription, client, wakeup, batches)
         finally:
+            wakeup.close()
             self._hub.unsubscribe(subscription)
 
     async def _feed(
@@ -177,7 +182,31 @@ class CandleService(v1.CandleServiceBase):
     def _unknown(self, symbols: Sequence[str]) -> GRPCError:
         names = ", ".join(symbol[:40] for symbol in symbols[:5])
         served = " ".join(sorted(self._hub.symbols())[:20])
-        return GRPCError(Status.NOT_FOUND, f"not served here: {names}. Choose from ListSymbols: {served}")
+        elsewhere = self._status().elsewhere
+        hints = "".join(
+            f"{symbol} is served by {elsewhere[symbol]}. " for symbol in symbols[:5] if symbol in elsewhere
+        )
+        return GRPCError(Status.NOT_FOUND, f"not served here: {names}. {hints}Choose from ListSymbols: {served}")
+
+
+def _answer(method: Callable[[Any], Awaitable[Any]]) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
+    async def handle(stream: Stream[Any, Any]) -> None:
+        await stream.send_message(await method(await _receive(stream)))
+
+    return handle
+
+
+async def _receive(stream: Stream[Any, Any]) -> Any:
+    """The one message of a request."""
+    try:
+        request = await stream.recv_message()
+    except NotImplementedError:  # how grpclib says it
+        raise GRPCError(Status.UNIMPLEMENTED, "the request is compressed: send it as it is") from None
+    except AssertionError:  # likewise
+        request = None
+    if request is None:
+        raise GRPCError(Status.INVALID_ARGUMENT, "the request is missing or not whole: send one message")
+    return request
 
 
 def _begin(request: v1.StreamBarsRequest) -> LivePoint | ReplayPoint | int | None:

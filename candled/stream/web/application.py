@@ -13,6 +13,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from candled.stream.web.guard import TokenGuard
+
 _SECURITY_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -28,6 +30,7 @@ def make_application(
     not_ready_reasons: Callable[[], Sequence[str]],
     registry: CollectorRegistry,
     more_routes: Sequence[BaseRoute] = (),
+    allow: Callable[[str | None], bool] | None = None,
 ) -> Starlette:
     """The application; it holds no state of its own.
 
@@ -35,6 +38,7 @@ def make_application(
         not_ready_reasons: sentences that say why the daemon is not ready now; none when it is.
         registry: what ``/metrics`` shows.
         more_routes: those of the chart, if it is switched on.
+        allow: looks at the value of an ``Authorization`` header; None asks for no tokens.
     """
 
     async def healthz(_request: Request) -> Response:
@@ -57,7 +61,7 @@ def make_application(
             Route("/metrics", metrics),
             *more_routes,
         ],
-        middleware=[Middleware(_SecurityHeaders)],
+        middleware=[Middleware(_SecurityHeaders), *([Middleware(TokenGuard, allow)] if allow else [])],
     )
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import structlog
 import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
@@ -14,8 +15,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
 from candled.errors import UserError
+from candled.stream.access import BearerTokens
 from candled.stream.web.application import make_application
 from candled.stream.web.chart import ChartSource, chart_routes
+
+_log = structlog.get_logger(__name__)
 
 _BACKLOG: Final = 128
 _KEEP_ALIVE_SECONDS: Final = 75
@@ -30,6 +34,7 @@ async def serve_http(
     not_ready_reasons: Callable[[], Sequence[str]],
     collectors: Sequence[Collector] = (),
     chart: Callable[[], ChartSource | None] | None = None,
+    tokens: BearerTokens | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve health, metrics and the chart until cancelled.
@@ -39,6 +44,7 @@ async def serve_http(
         not_ready_reasons: sentences that say why the daemon is not ready now; none when it is.
         collectors: what ``/metrics`` shows, read at each scrape.
         chart: where the chart gets its bars, which gives None until the daemon has any; no function, no chart.
+        tokens: who asks for bars or metrics must send one of these; None asks for none.
         task_status: started with the bound ``host:port`` once requests are taken.
 
     Raises:
@@ -51,6 +57,7 @@ async def serve_http(
         not_ready_reasons=not_ready_reasons,
         registry=registry,
         more_routes=chart_routes(chart) if chart else (),
+        allow=_renewing(tokens) if tokens else None,
     )
     listener = bind(address, setting="http_address")
     bound = _name(listener)
@@ -64,6 +71,19 @@ async def serve_http(
     async with trio.open_nursery() as nursery:
         await nursery.start(serve, application, config)
         task_status.started(bound)
+
+
+def _renewing(tokens: BearerTokens) -> Callable[[str | None], bool]:
+    """Look at the file of tokens again before each use; what cannot be used changes nothing."""
+
+    def allow(authorization: str | None) -> bool:
+        try:
+            tokens.reload()
+        except UserError as error:
+            _log.error("tokens cannot be renewed, the old ones stay", reason=str(error))
+        return tokens.allow(authorization)
+
+    return allow
 
 
 def bind(address: str, *, setting: str) -> socket.socket:

@@ -26,6 +26,8 @@ module "candled" {
   image_version      = var.image_version
   shards             = var.shards
   settings           = var.settings
+  tls                = var.tls
+  tokens             = var.tokens
   storage_size       = var.storage_size
   storage_class_name = yamldecode(file(local.storage_class)).metadata.name
   access_mode        = "ReadWriteOncePod"

@@ -162,6 +162,18 @@ variable "settings" {
   default     = {}
 }
 
+variable "tls" {
+  description = "Encrypt the gRPC port with the certificate of the Secret candled-tls, which must be in the namespace."
+  type        = bool
+  default     = false
+}
+
+variable "tokens" {
+  description = "Ask clients for a bearer token of the Secret candled-tokens, which must be in the namespace."
+  type        = bool
+  default     = false
+}
+
 variable "storage_size" {
   description = "Size of each pod's volume."
   type        = string

@@ -154,13 +154,18 @@ function drawLegend() {
 
 // ---- state of the connection
 
+function duration(ms) {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  return ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 60000)} min`;
+}
+
 function drawConnection(state, text) {
   const symbol = status?.symbols[feed.symbol];
   let shown = text;
   if (state === "live" && symbol) {
     if (!symbol.live) { state = "stale"; shown = "exchange stream not live"; }
     else if (symbol.gaps_open) shown = `live · repairing ${symbol.gaps_open} gap${symbol.gaps_open > 1 ? "s" : ""}`;
-    else shown = `live · lag ${symbol.lag_ms < 1000 ? `${Math.round(symbol.lag_ms)} ms` : `${(symbol.lag_ms / 1000).toFixed(1)} s`}`;
+    else shown = `live · lag ${duration(symbol.lag_ms)}`;
   }
   byId("connection").dataset.state = state;
   document.body.dataset.state = state;
@@ -252,10 +257,22 @@ window.addEventListener("hashchange", () => { readAddress(); follow(); });
 
 // ---- start
 
+// With tokens the daemon answers 401 until one was given; it then keeps it in a cookie that no script can read.
+
 async function start() {
   for (;;) {
     try {
       const answer = await fetch("api/symbols");
+      byId("token").hidden = answer.status !== 401;
+      if (answer.status === 401) {
+        byId("connection-text").textContent = "a token is needed";
+        await new Promise((resolve) => byId("token").addEventListener("submit", (event) => {
+          event.preventDefault();
+          resolve();
+        }, { once: true }));
+        await fetch("api/token", { method: "POST", headers: { Authorization: `Bearer ${byId("token-value").value.trim()}` } });
+        continue;
+      }
       if (answer.ok) {
         market = await answer.json();
         if (market.symbols.length) break;

@@ -14,14 +14,14 @@ locals {
   image = "${var.image}${startswith(var.image_version, "sha256:") ? "@" : ":"}${var.image_version}"
 
   # Settings, as kustomize reads them: lines of NAME=value.
-  component = {
-    for name in ["embedded-exchange", "shards"] : name => yamldecode(file("${local.k8s}/components/${name}/kustomization.yaml"))
-  }
   sharded = length(var.shards) > 1
+  components = [
+    for name, wanted in { embedded-exchange = var.embedded_exchange, shards = local.sharded, tls = var.tls, tokens = var.tokens } :
+    yamldecode(file("${local.k8s}/components/${name}/kustomization.yaml")) if wanted
+  ]
   setting_lines = concat(
     split("\n", file("${local.k8s}/base/candled.env")),
-    var.embedded_exchange ? local.component["embedded-exchange"].configMapGenerator[0].literals : [],
-    local.sharded ? local.component["shards"].configMapGenerator[0].literals : [],
+    flatten([for component in local.components : component.configMapGenerator[0].literals]),
   )
   manifest_settings = {
     for line in local.setting_lines : regex("^([A-Z_]+)=", line)[0] => regex("^[A-Z_]+=(.*)$", line)[0]...
@@ -45,12 +45,14 @@ locals {
     data       = local.settings
   }
 
-  # The variable by which a pod learns its shard is the one that the component's patch adds.
-  shard_variable = [
-    for change in yamldecode(local.component["shards"].patches[0].patch) : change.value
-    if local.sharded && endswith(change.path, "/env/-")
-  ]
-  memory = tonumber(trimsuffix(var.memory_limit, "Mi"))
+  # What the components' patches do to the StatefulSet: add to lists, or replace the readiness probe. The number of
+  # replicas is the shards'.
+  changes   = flatten([for component in local.components : [for patch in try(component.patches, []) : yamldecode(patch.patch)]])
+  variables = [for change in local.changes : change.value if endswith(change.path, "/env/-")]
+  mounts    = [for change in local.changes : change.value if endswith(change.path, "/volumeMounts/-")]
+  volumes   = [for change in local.changes : change.value if endswith(change.path, "/volumes/-")]
+  probes    = [for change in local.changes : change.value if endswith(change.path, "/readinessProbe")]
+  memory    = tonumber(trimsuffix(var.memory_limit, "Mi"))
 
   stateful_sets = [
     for set in local.documents : merge(set, {
@@ -58,11 +60,14 @@ locals {
         replicas = length(var.shards)
         template = merge(set.spec.template, {
           spec = merge(set.spec.template.spec, {
+            volumes = concat(set.spec.template.spec.volumes, local.volumes)
             containers = [
               for container in set.spec.template.spec.containers : merge(container, {
-                image   = local.image
-                env     = concat(container.env, local.shard_variable)
-                envFrom = [{ configMapRef = { name = local.config_name } }]
+                image          = local.image
+                env            = concat(container.env, local.variables)
+                envFrom        = [{ configMapRef = { name = local.config_name } }]
+                volumeMounts   = concat(container.volumeMounts, local.mounts)
+                readinessProbe = concat([container.readinessProbe], local.probes)[length(local.probes)]
                 resources = merge(container.resources, {
                   requests = merge(container.resources.requests, { memory = "${floor(local.memory / 2)}Mi" })
                   limits   = merge(container.resources.limits, { memory = var.memory_limit })

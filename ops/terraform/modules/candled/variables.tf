@@ -124,6 +124,18 @@ variable "embedded_exchange" {
   default     = false
 }
 
+variable "tls" {
+  description = "Encrypt the gRPC port with the certificate of the Secret candled-tls, which must be in the namespace."
+  type        = bool
+  default     = false
+}
+
+variable "tokens" {
+  description = "Ask clients for a bearer token of the Secret candled-tokens, which must be in the namespace."
+  type        = bool
+  default     = false
+}
+
 variable "more_manifests" {
   description = "Files with further Kubernetes objects to deploy beside the base."
   type        = list(string)

@@ -57,6 +57,10 @@ run "one_pod_with_every_symbol" {
     error_message = "The namespace refuses pods with privileges."
   }
   assert {
+    condition     = one(output.objects["StatefulSet candled"].spec.template.spec.containers).readinessProbe.grpc.service == "candled.v1.CandleService"
+    error_message = "Readiness is the service's own."
+  }
+  assert {
     condition     = helm_release.candled.wait && helm_release.candled.atomic
     error_message = "A deployment that does not become ready is undone."
   }
@@ -115,6 +119,25 @@ run "the_embedded_exchange_on_request" {
   assert {
     condition     = output.settings.CANDLED_STREAM_URLS == "ws://exchange:9443"
     error_message = "The daemon reads from it."
+  }
+}
+
+run "tls_and_tokens_come_from_secrets" {
+  variables {
+    tls    = true
+    tokens = true
+  }
+  assert {
+    condition     = toset([for v in output.objects["StatefulSet candled"].spec.template.spec.volumes : v.name]) == toset(["tmp", "tls", "tokens"])
+    error_message = "The Secrets are volumes."
+  }
+  assert {
+    condition     = one(output.objects["StatefulSet candled"].spec.template.spec.containers).readinessProbe.httpGet.path == "/readyz"
+    error_message = "The kubelet's gRPC probe speaks no TLS."
+  }
+  assert {
+    condition     = output.settings.CANDLED_GRPC_TLS_CERTIFICATE == "/etc/candled/tls/tls.crt" && output.settings.CANDLED_TOKENS_FILE == "/etc/candled/tokens/tokens"
+    error_message = "The daemon is told where the files are."
   }
 }
 

@@ -1,0 +1,69 @@
+"""Fills stretches of the history from the exchange's klines."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from candled.domain.bar import Bar
+from candled.domain.event import BarEvent, BarEventKind
+from candled.domain.interval import ONE_MINUTE
+from candled.feed.interface import TradeSource
+from candled.feed.klines import counted_bars
+
+
+class Keeper(Protocol):
+    """Where bars are kept."""
+
+    async def bars(self, symbol: str, interval: str, start: int, end: int, limit: int) -> list[Bar]:
+        """Stored bars with ``start <= open_time < end``, oldest first."""
+
+    async def store(self, events: Sequence[BarEvent]) -> None:
+        """Keep closed bars for good."""
+
+
+async def backfill(
+    source: TradeSource,
+    history: Keeper,
+    symbol: str,
+    start: int,
+    end: int,
+    next_position: Callable[[], int],
+    progress: Callable[[int], None] = lambda _bars: None,
+) -> int:
+    """Fetch the closed minutes of a symbol and store those that are not stored, or not complete.
+
+    Args:
+        source: where klines come from.
+        history: where bars are kept.
+        symbol: which.
+        start: first open time, a whole minute.
+        end: open time past the last one; at the latest the minute that is running.
+        next_position: numbers the stored bars.
+        progress: told how many bars were looked at, after each page.
+
+    Returns:
+        How many bars were stored.
+
+    Raises:
+        SourceUnavailableError: the exchange does not answer; what was fetched until then is stored.
+        SourceRefusedError: it refuses.
+    """
+    stored = 0
+    async for bars in counted_bars(source, symbol, start, end):
+        if bars:
+            known = await history.bars(symbol, ONE_MINUTE.name, bars[0].open_time, bars[-1].close_time, len(bars))
+            by_time = {bar.open_time: bar for bar in known}
+            events = []
+            for bar in bars:
+                before = by_time.get(bar.open_time)
+                if before is None:
+                    events.append(BarEvent(BarEventKind.CLOSE, bar, bar.close_time, next_position()))
+                elif not before.complete:
+                    better = replace(bar, revision=before.revision + 1)
+                    events.append(BarEvent(BarEventKind.REVISION, better, bar.close_time, next_position()))
+            if events:
+                await history.store(events)
+            stored += len(events)
+        progress(len(bars))
+    return stored

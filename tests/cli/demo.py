@@ -1,0 +1,80 @@
+"""A running ``candled demo``, for tests of commands and ports against a real daemon."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Demo:
+    """A running ``candled demo`` and the addresses that it printed."""
+
+    def __init__(self, process: subprocess.Popen[str], directory: Path) -> None:
+        self.process = process
+        self.directory = directory
+        assert process.stdout is not None
+        text = ""
+        for line in process.stdout:
+            text += line
+            if "For your own program" in line:
+                break
+        http, grpc = re.search(r"http://(\S+)/", text), re.search(r"gRPC at (\S+)", text)
+        assert http, (text, process.poll())
+        assert grpc, text
+        self.http, self.grpc = http[1], grpc[1]
+
+    def candled(self, *arguments: str, status: int = 0) -> str:
+        """What another command prints meanwhile."""
+        done = subprocess.run(
+            [*CANDLED, *arguments], capture_output=True, text=True, timeout=30, cwd=self.directory, check=False
+        )
+        assert (done.returncode, done.stderr) == (status, "")
+        return done.stdout
+
+
+CANDLED = (sys.executable, "-m", "candled.cli.main")
+
+
+@contextmanager
+def demo(directory, *arguments, environment=None):
+    """``candled demo`` on free ports, in a directory of its own."""
+    ports = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
+    with subprocess.Popen(
+        [*CANDLED, "demo", *ports, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=directory,
+        env=os.environ | (environment or {}),
+    ) as process:
+        try:
+            yield Demo(process, directory)
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+@contextmanager
+def running(*arguments, directory, says):
+    """A command, and what it says once it is up."""
+    with subprocess.Popen(
+        [*CANDLED, *arguments], cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            yield next(match for line in process.stderr if (match := re.search(says, line)))[1]
+        finally:
+            process.kill()
+
+
+def until(condition, seconds=20.0):
+    """The first true value of ``condition``, asked again and again."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.2)
+    raise AssertionError("never true")

@@ -1,0 +1,181 @@
+"""Damaged and lost files, a full disk: the history starts by itself, says what it did, and keeps what it can."""
+
+import contextlib
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from candled.domain.bar import Bar
+from candled.domain.event import BarEvent
+from candled.history import DataDirectoryError, HistorySettings, open_history
+from tests.history.bars import START, events, minute
+
+SETTINGS = HistorySettings(grace=0.0, publish_delay=0.05, retry_delay_max=0.05)
+DAY = 1440
+SEALED = [minute(number) for number in range(0, DAY, 10)]
+RECENT = [minute(number) for number in range(DAY, DAY + 120, 10)]
+JOURNALED = [minute(DAY + 120)]
+
+
+async def fill(path: Path) -> None:
+    """Bars in a sealed file, in a recent file and in the journal, and some in the journal alone."""
+    async with open_history(path, exchange="x", settings=SETTINGS) as history:
+        await history.store(events(SEALED + RECENT, history.epoch << 32))
+        await history.publish()
+        while await history.keep():
+            pass
+        await history.store(events(JOURNALED, (history.epoch << 32) + 1000))
+
+
+async def reopened(path: Path) -> list[Bar]:
+    async with open_history(path, exchange="x", settings=SETTINGS) as history:
+        bars = await history.bars("BTCUSDT", "1m")
+        assert await history.newest_bars() == {"BTCUSDT": bars[-1]}
+        await history.store(events([minute(5 * DAY)], (history.epoch << 32) + 5000))
+        return bars
+
+
+def only(path: Path, pattern: str) -> Path:
+    [found] = path.glob(pattern)
+    return found
+
+
+def set_aside(path: Path) -> list[str]:
+    return sorted(file.name.split("-", 1)[1] for file in (path / "set-aside").iterdir())
+
+
+async def test_an_unreadable_journal_is_set_aside_and_published_bars_stay(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    (tmp_path / "candled.duckdb").write_bytes(b"not a database" * 1000)
+    with capture_logs() as logs:
+        assert await reopened(tmp_path) == SEALED + RECENT
+    assert set_aside(tmp_path) == ["candled.duckdb", "candled.duckdb.wal"]
+    assert {"file_set_aside"} == {entry["event"] for entry in logs}
+    assert "the journal is damaged" in logs[0]["reason"]
+
+
+async def test_a_torn_log_gives_up_only_its_torn_end(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    log = tmp_path / "candled.duckdb.wal"
+    log.write_bytes(log.read_bytes()[:-7])
+    assert await reopened(tmp_path) == SEALED + RECENT
+
+
+async def test_a_lost_journal_is_made_again(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    for file in tmp_path.glob("candled.duckdb*"):
+        file.unlink()
+    assert await reopened(tmp_path) == SEALED + RECENT
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_random_damage_to_the_journal_never_keeps_the_history_from_starting(
+    tmp_path: Path, seed: int
+) -> None:
+    await fill(tmp_path)
+    rng = random.Random(seed)
+    file = tmp_path / rng.choice(["candled.duckdb", "candled.duckdb.wal"])
+    content = bytearray(file.read_bytes())
+    for _ in range(3):
+        content[rng.randrange(len(content))] ^= rng.randrange(1, 256)
+    file.write_bytes(content)
+    bars = await reopened(tmp_path)
+    assert bars[: len(SEALED + RECENT)] == SEALED + RECENT
+
+
+async def test_a_damaged_recent_file_is_made_again_from_the_journal(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    file = only(tmp_path, "recent/*.parquet")
+    file.write_bytes(file.read_bytes()[:-20])
+    assert await reopened(tmp_path) == SEALED + RECENT + JOURNALED
+    assert set_aside(tmp_path) == [file.name]
+
+
+async def test_lost_recent_files_are_made_again_from_the_journal(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    only(tmp_path, "recent/*.parquet").unlink()
+    assert await reopened(tmp_path) == SEALED + RECENT + JOURNALED
+
+
+async def test_a_damaged_sealed_file_is_set_aside_and_the_others_are_read(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    file = only(tmp_path, "bars/*/*/*.parquet")
+    file.write_bytes(b"PAR1" + b"\0" * 100)
+    assert await reopened(tmp_path) == RECENT + JOURNALED
+    assert set_aside(tmp_path) == [file.name]
+
+
+async def test_a_lost_identity_does_not_make_positions_start_again(tmp_path: Path) -> None:
+    for _ in range(3):
+        await fill(tmp_path)
+    (tmp_path / "candled.json").unlink()
+    async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
+        assert history.epoch == 4
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB of its own."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(path)], check=False, capture_output=True, text=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"mounting a small file system needs root: {mounted.stderr.strip()}")
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill_up(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        for _ in range(1000):
+            file.write(b"\0" * 4096)
+
+
+async def test_a_full_disk_delays_bars_and_loses_none(small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    data = small_disk / "data"
+    bars = [minute(number) for number in range(400)]
+    with trio.fail_after(50):
+        async with open_history(data, exchange="x", settings=SETTINGS) as history, trio.open_nursery() as nursery:
+            send, receive = trio.open_memory_channel[list[BarEvent]](1000)
+            await nursery.start(history.serve, receive)
+
+            async def close_bars(chosen: list[Bar]) -> None:
+                for number, bar in enumerate(chosen):
+                    position = (history.epoch << 32) + (bar.open_time - START) // 60_000_000 * 2 + number % 2
+                    await send.send(events([bar], position))
+
+            await close_bars(bars[:100])
+            while history.statistics().rows_stored < 100:
+                await trio.sleep(0.01)
+            fill_up(ballast)
+            await close_bars(bars[100:])
+            while history.not_ready_reason() is None:
+                await trio.sleep(0.01)
+            reason = history.not_ready_reason() or ""
+            assert "the history cannot" in reason
+            stored_while_full = history.statistics().rows_stored
+            assert stored_while_full < 400
+            assert bars[:100] == await history.bars("BTCUSDT", "1m", limit=100)
+            ballast.unlink()
+            while history.statistics().rows_stored < 400 or history.statistics().rows_unpublished:
+                await trio.sleep(0.01)
+            assert history.not_ready_reason() is None
+            assert bars == await history.bars("BTCUSDT", "1m")
+            send.close()
+    async with open_history(data, exchange="x", settings=SETTINGS) as history:
+        assert bars == await history.bars("BTCUSDT", "1m")
+
+
+async def test_a_disk_without_room_at_start_is_named(small_disk: Path) -> None:
+    (small_disk / "data").mkdir()
+    fill_up(small_disk / "ballast")
+    with pytest.raises(DataDirectoryError, match="No space left"):
+        await open_history(small_disk / "data", exchange="x").__aenter__()

@@ -1,0 +1,325 @@
+"""The image as it runs: confined as in a pod, it keeps exact bars over a stop and a kill."""
+
+import json
+import signal
+import socket
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import yaml
+from grpclib.health.v1 import health_pb2  # grpcio's own module of the same file cannot live beside it
+
+from tests.ops.conftest import K8S, render
+from tests.ops.play_kube import playable
+from tests.ops.podman import (
+    CONFINED,
+    ROOT,
+    container,
+    image_under_test,
+    inspect,
+    logs,
+    network,
+    no_volume_left,
+    podman,
+    published,
+    volume,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+SPEED = "20"
+"""Of the exchange's clock: a minute lasts three seconds."""
+
+MEGABYTES_MAX = 400
+"""Of the image with its base; see docs/design.md for what takes it."""
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    return image_under_test()
+
+
+@pytest.fixture(scope="module")
+def net(image: str) -> Iterator[str]:
+    with network("candled-test") as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def exchange(image: str, net: str) -> Iterator[str]:
+    options = ["--network", net, "--publish", "127.0.0.1::9443", *CONFINED]
+    with container(
+        "test-exchange", *options, image, "exchange", "--address", "0.0.0.0:9443", "--speed", SPEED
+    ) as name:
+        eventually(lambda: get(f"http://{published(name, 9443)}/api/v3/time"))
+        yield name
+
+
+def daemon_options(net: str, data: str) -> list[str]:
+    return [
+        *CONFINED,
+        *("--network", net, "--volume", f"{data}:/var/lib/candled"),
+        *(
+            "--env",
+            "CANDLED_STREAM_URLS=ws://test-exchange:9443",
+            "--env",
+            "CANDLED_REST_URLS=http://test-exchange:9443",
+        ),
+        *("--publish", "127.0.0.1::50051", "--publish", "127.0.0.1::8080"),
+    ]
+
+
+def get(url: str) -> str | None:
+    """The body of an answer that says 200, else None."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            body: bytes = answer.read()
+            return body.decode()
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return None
+
+
+def eventually(look: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while True:
+        result = look()
+        if result:
+            return result
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.2)
+
+
+def ready(name: str) -> str | None:
+    return get(f"http://{published(name, 8080)}/readyz")
+
+
+def stored_bars(name: str) -> list[dict[str, Any]]:
+    query = "SELECT * FROM bars WHERE interval = '1m' ORDER BY symbol, open_time"
+    bars: list[dict[str, Any]] = json.loads(podman("exec", name, "candled", "sql", "--format", "json", query))
+    return bars
+
+
+def klines(exchange: str, symbol: str) -> dict[int, list[Any]]:
+    """The exchange's own bars by open time, made without candled's aggregator."""
+    url = f"http://{published(exchange, 9443)}/api/v3/klines?symbol={symbol}&interval=1m&limit=1000"
+    return {row[0]: row for row in json.loads(get(url) or "[]")}
+
+
+def milliseconds(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+COLUMNS = {
+    "open": 1,
+    "high": 2,
+    "low": 3,
+    "close": 4,
+    "volume": 5,
+    "quote_volume": 7,
+    "trade_count": 8,
+    "taker_buy_volume": 9,
+    "taker_buy_quote_volume": 10,
+}
+"""Where a kline has what a bar calls so."""
+
+
+def assert_equal_to_the_exchange(bars: list[dict[str, Any]], exchange: str) -> None:
+    for symbol in ("BTCUSDT", "ETHUSDT", "PEPEUSDT"):
+        own = [bar for bar in bars if bar["symbol"] == symbol]
+        theirs = klines(exchange, symbol)
+        times = [milliseconds(bar["open_time"]) for bar in own]
+        assert times == list(range(times[0], times[0] + 60_000 * len(times), 60_000)), (
+            "a minute is missing or doubled"
+        )
+        # The newest minutes may still be waiting for their proof: a later trade.
+        assert all(bar["complete"] for bar in own[:-5]), "a bar is not proven complete"
+        for bar, open_time in zip(own, times, strict=True):
+            if bar["complete"]:
+                assert {name: Decimal(bar[name]) for name in COLUMNS} == {
+                    name: Decimal(theirs[open_time][place]) for name, place in COLUMNS.items()
+                }
+
+
+def test_bars_stay_exact_over_a_stop_and_a_kill(image: str, net: str, exchange: str) -> None:
+    with volume("candled-test") as data, container("daemon", *daemon_options(net, data), image) as daemon:
+        eventually(lambda: ready(daemon))
+        eventually(lambda: len(stored_bars(daemon)) >= 12)
+
+        began = time.monotonic()
+        podman("stop", "--time", "20", daemon)
+        assert time.monotonic() - began < 10
+        assert inspect(daemon)["State"]["ExitCode"] == 0
+
+        podman("start", daemon)
+        before = len(eventually(lambda: ready(daemon) and stored_bars(daemon)))
+        eventually(lambda: len(stored_bars(daemon)) >= before + 9)
+
+        podman("kill", "--signal", "KILL", daemon)
+        podman("wait", daemon)
+        podman("start", daemon)
+        eventually(lambda: ready(daemon))
+        eventually(lambda: len(stored_bars(daemon)) >= before + 18)
+        # What the daemon was away for is fetched, stored and proven in the background.
+        time.sleep(5)
+
+        assert_equal_to_the_exchange(stored_bars(daemon), exchange)
+
+
+def test_a_running_daemon_answers_every_probe(image: str, net: str, exchange: str) -> None:
+    with volume("candled-probes") as data, container("probes", *daemon_options(net, data), image) as daemon:
+        http = f"http://{published(daemon, 8080)}"
+        eventually(lambda: get(f"{http}/healthz"))
+        eventually(lambda: ready(daemon))
+        with grpc.insecure_channel(published(daemon, 50051)) as channel:
+            check = channel.unary_unary(
+                "/grpc.health.v1.Health/Check",
+                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=health_pb2.HealthCheckResponse.FromString,
+            )
+            request = health_pb2.HealthCheckRequest(service="candled.v1.CandleService")
+            # The service's health is looked up once a second, so it may come a moment after readiness.
+            serving = health_pb2.HealthCheckResponse.SERVING
+            eventually(lambda: check(request, timeout=10).status == serving, 10)
+        assert "candled_build_info" in (get(f"{http}/metrics") or "")
+        podman("healthcheck", "run", daemon)
+
+
+def test_a_second_daemon_on_a_volume_is_refused(image: str, net: str, exchange: str) -> None:
+    with volume("candled-lock") as data, container("first", *daemon_options(net, data), image) as first:
+        eventually(lambda: ready(first))
+        with container("second", *daemon_options(net, data), image) as second:
+            assert int(podman("wait", second)) != 0
+            assert "Traceback" not in logs(second)
+            assert "another" in logs(second)
+        assert ready(first)
+
+
+def test_a_daemon_without_an_exchange_is_alive_and_says_why_it_is_not_ready(image: str, net: str) -> None:
+    with volume("candled-alone") as data, container("alone", *daemon_options(net, data), image) as alone:
+        http = f"http://{published(alone, 8080)}"
+        eventually(lambda: get(f"{http}/healthz"))
+        with pytest.raises(urllib.error.HTTPError, match="503") as answer:
+            urllib.request.urlopen(f"{http}/readyz", timeout=5)
+        assert answer.value.read().strip()
+
+
+def test_the_exchange_ends_when_it_is_told_to(image: str, net: str) -> None:
+    with container("stopping", *CONFINED, image, "exchange", "--address", "0.0.0.0:9443") as stopping:
+        eventually(lambda: "streams at" in logs(stopping))
+        podman("stop", "--time", "20", stopping)
+        assert inspect(stopping)["State"]["ExitCode"] == 0
+
+
+def test_a_command_that_has_not_begun_its_work_ends_too(image: str) -> None:
+    # The system drops what its first process has not asked for, and imports take a while before work begins.
+    script = "import time; from candled.cli.main import main; main.callback(); "
+    script += "print('waiting', flush=True); time.sleep(60)"
+    with container("hasty", *CONFINED, "--entrypoint", "python3", image, "-c", script) as hasty:
+        eventually(lambda: "waiting" in logs(hasty))
+        podman("stop", "--time", "20", hasty)
+        assert inspect(hasty)["State"]["ExitCode"] == 128 + signal.SIGTERM
+
+
+@contextmanager
+def played(file: Path, net: str) -> Iterator[None]:
+    podman("play", "kube", "--network", net, str(file))
+    try:
+        yield
+    finally:
+        podman("play", "kube", "--down", str(file), check=False)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_the_pods_of_the_manifests_run_and_keep_their_bars(image: str, tmp_path: Path) -> None:
+    objects = playable(list(yaml.safe_load_all(render(K8S / "overlays" / "kind"))), image, free_port)
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(yaml.safe_dump_all(objects))
+    # podman makes the volume of a claim, but refuses one that is there already.
+    second.write_text(yaml.safe_dump_all([thing for thing in objects if thing["kind"] != "PersistentVolumeClaim"]))
+    daemon = "candled-0-candled"
+
+    with network("candled-play") as net, no_volume_left("data-candled-0"):
+        with played(first, net):
+            state = inspect(daemon)
+            assert state["HostConfig"]["ReadonlyRootfs"]
+            assert not state["EffectiveCaps"]
+            assert state["Config"]["User"] == "10001:10001"
+            eventually(lambda: ready(daemon))
+            stored = eventually(lambda: stored_bars(daemon), 100)
+        with played(second, net):
+            eventually(lambda: ready(daemon))
+            again = {(bar["symbol"], bar["open_time"]) for bar in stored_bars(daemon)}
+            assert again >= {(bar["symbol"], bar["open_time"]) for bar in stored}
+
+
+def in_image(image: str, script: str) -> str:
+    return podman("run", "--rm", *CONFINED, "--entrypoint", "sh", image, "-c", script)
+
+
+def test_no_installer_and_no_compiler_is_left(image: str) -> None:
+    found = in_image(
+        image, "command -v pip pip3 gcc cc curl wget git; python3 -c 'import pip' 2>/dev/null && echo pip; true"
+    )
+
+    assert found == ""
+
+
+def test_only_the_volume_and_tmp_can_be_written(image: str) -> None:
+    found = in_image(
+        image,
+        "for d in / /etc /opt/candled /var/lib/candled /tmp; do touch $d/x 2>/dev/null && echo $d; done; true",
+    )
+
+    assert found.split() == ["/var/lib/candled", "/tmp"]
+
+
+def test_nobody_can_become_root_by_a_file(image: str) -> None:
+    assert in_image(image, "find /opt -perm /6000 -type f") == ""
+
+
+UNCOMPILED = """
+import os, sys, candled.daemon
+for module in list(sys.modules.values()):
+    cached = getattr(module, "__cached__", None)
+    if cached and cached.startswith("/opt/candled") and not os.path.exists(cached):
+        print(module.__name__)
+"""
+
+
+def test_modules_are_compiled_beforehand(image: str) -> None:
+    assert podman("run", "--rm", *CONFINED, "--entrypoint", "python3", image, "-c", UNCOMPILED) == ""
+
+
+def test_labels_and_program_say_the_version_of_this_checkout(image: str) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    labels = inspect_image(image)["Labels"]
+
+    assert labels["org.opencontainers.image.version"] == version
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert podman("run", "--rm", *CONFINED, image, "--version").strip() == f"candled {version}"
+
+
+def test_it_is_no_larger_than_it_says(image: str) -> None:
+    assert inspect_image(image)["Size"] < MEGABYTES_MAX * 1_000_000
+
+
+def inspect_image(image: str) -> dict[str, Any]:
+    (content,) = json.loads(podman("image", "inspect", image))
+    result: dict[str, Any] = content
+    return result
