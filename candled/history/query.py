@@ -53,10 +53,14 @@ def newest_rows(rows: str) -> str:
 
 
 def minutes(sealed: str, recent: str) -> str:
-    """Newest revision of each minute. Sealed rows are unique; recent ones, of any revision, override them."""
+    """Newest revision of each minute. Sealed rows are unique; recent ones, of any revision, override them.
+
+    Recent rows are used twice and must be the same both times, but their files are listed wherever they are named:
+    so they are named once and kept.
+    """
     return (
-        f"{newest_rows(recent)} UNION ALL SELECT {_ROWS} FROM ({sealed}) "
-        f"ANTI JOIN (SELECT symbol, open_time FROM ({recent})) USING (symbol, open_time)"
+        f"WITH recent AS MATERIALIZED ({recent}) {newest_rows('FROM recent')} UNION ALL SELECT {_ROWS} "
+        f"FROM ({sealed}) ANTI JOIN (SELECT symbol, open_time FROM recent) USING (symbol, open_time)"
     )
 
 

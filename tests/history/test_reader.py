@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 
 import duckdb
@@ -17,7 +17,7 @@ from candled.domain.bar import NO_TRADE, Bar, merge_bars
 from candled.domain.interval import INTERVALS, MINUTE, ONE_MINUTE
 from candled.domain.numbers import to_decimal
 from candled.errors import UserError
-from candled.history import DataDirectoryError, HistorySettings, connect, open_history
+from candled.history import DataDirectoryError, HistorySettings, connect, open_history, reader
 from candled.history.sql import query
 from tests.history.bars import START, events, minute
 
@@ -199,6 +199,30 @@ def test_months_and_days_are_in_utc_wherever_the_machine_stands(tmp_path: Path) 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "[('2026-01-01 00:00:00+00',), ('2025-12-29 00:00:00+00',)]\n"
     assert done.stderr == ""
+
+
+def test_files_that_change_while_a_query_is_planned_double_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minutes = [minute(number) for number in range(1440 + 61)]
+    write(tmp_path, minutes)  # sealed, and carried over into a recent file without the sealed rows
+    [carried] = (tmp_path / "recent").glob("*.parquet")
+    whole = tmp_path / "whole.parquet"
+    duckdb.sql(
+        f"COPY (SELECT * FROM read_parquet('{tmp_path}/bars/**/*.parquet') UNION ALL BY NAME "
+        f"SELECT * FROM '{carried}') TO '{whole}'"
+    )
+    real = reader.list_files
+    answers: list[Path] = []
+
+    def changing(root: Path, kind: str) -> list[str]:
+        return [str(answers.pop() if answers else carried)] if kind == "recent" else real(root, kind)
+
+    monkeypatch.setattr(reader, "list_files", changing)
+    with connect(tmp_path) as connection:
+        for pattern in product([whole, carried], repeat=4):
+            answers[:] = pattern
+            assert len(read(connection, "interval = '1m'")) == len(minutes)
 
 
 def test_a_query_answers_with_exact_columns(tmp_path: Path) -> None:
