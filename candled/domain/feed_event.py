@@ -45,9 +45,9 @@ class ServerTime:
     """The exchange's own clock, read over REST."""
 
     time: int
-    """Microseconds since the epoch, at the middle of the request."""
+    """Microseconds since the epoch; the exchange's clock shows this or more when the answer comes."""
     received: float
-    """Local monotonic clock at the same moment, seconds."""
+    """Local monotonic clock when the answer came, seconds."""
 
 
 @attrs.frozen(slots=True)

@@ -30,6 +30,8 @@ ROLL_OVER_SECONDS: Final = 23.5 * 3600
 PING_SECONDS: Final = 20.0
 SERVER_TIME_SECONDS: Final = 30.0
 """Between readings of the exchange's clock."""
+QUICK_SECONDS: Final = 1.0
+"""An answer within that time tells the exchange's clock well."""
 WATCH_SECONDS: Final = 1.0
 """Between looks at how long each symbol has been silent."""
 SILENCE_MIN: Final = 5.0
@@ -332,9 +334,13 @@ class BinanceFeed:
     # -- what the stream does not say ---------------------------------------------------------------------------
 
     async def _read_server_time(self, send: trio.MemorySendChannel[FeedEvent]) -> None:
-        """The exchange's clock: twice at once, for its rate, and then now and again."""
+        """The exchange's clock: twice at once, for its rate, and then now and again.
+
+        A reading counts for the moment it came: the exchange's clock shows that or more, so no bar closes early.
+        Slow answers say little of the time, and less of its rate: they are passed over once there was another.
+        """
         async with send:
-            pause = 1.5
+            pause, known = 1.5, False
             while True:
                 asked = trio.current_time()
                 try:
@@ -342,8 +348,12 @@ class BinanceFeed:
                 except (SourceUnavailableError, SourceRefusedError) as error:
                     self._log.debug("cannot read the exchange's clock", reason=str(error))
                 else:
-                    await send.send(ServerTime(time, (asked + trio.current_time()) / 2))
-                    if trio.current_time() - asked < 1.0:
+                    now = trio.current_time()
+                    quick = now - asked < QUICK_SECONDS
+                    if quick or not known:
+                        await send.send(ServerTime(time, now))
+                    known = True
+                    if quick:
                         await trio.sleep(pause)
                         pause = SERVER_TIME_SECONDS
                         continue

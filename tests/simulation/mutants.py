@@ -1,0 +1,133 @@
+"""Faults planted in the engine and the feed, one at a time: the simulation must notice each of them."""
+
+from collections.abc import Callable
+from typing import Any, Final
+from unittest import mock
+
+from candled.domain.event import BarEvent, BarEventKind
+from candled.domain.interval import MINUTE
+from candled.domain.trade import Trade
+from candled.engine.continuity import Continuity, Sighting
+from candled.engine.engine import Engine
+from candled.engine.minute import Minute
+from candled.engine.symbol import SymbolEngine
+from candled.feed.repair import _SymbolRepair
+
+Planted = Callable[[], Any]
+"""Makes a context manager in which the fault is there."""
+
+
+def _replaced(owner: type, name: str, make: Callable[[Any], Any]) -> Planted:
+    return lambda: mock.patch.object(owner, name, make(getattr(owner, name)))
+
+
+def _gap_ends_one_early(missing: property) -> property:
+    def short(self: Continuity) -> list[tuple[int, int]]:
+        assert missing.fget is not None
+        return [(first, last - 1) for first, last in missing.fget(self) if last > first]
+
+    return property(short)
+
+
+def _duplicates_count(see: Any) -> Any:
+    def always_new(self: Continuity, first: int, last: int) -> Sighting:
+        sighting = see(self, first, last)
+        return Sighting.NEW if sighting is Sighting.DUPLICATE and self.floor is not None else sighting
+
+    return always_new
+
+
+def _overlaps_count(see: Any) -> Any:
+    def counted(self: Continuity, first: int, last: int) -> Sighting:
+        sighting = see(self, first, last)
+        if sighting is Sighting.OVERLAP:
+            self._seen.add(first, last)
+            self._find_missing()
+            return Sighting.NEW
+        return sighting
+
+    return counted
+
+
+def _complete_without_a_later_trade(is_complete: Any) -> Any:
+    def hasty(self: SymbolEngine, minute: Minute) -> bool:
+        if self._id_after(minute.open_time) is not None or minute.last_id < 0:
+            return bool(is_complete(self, minute))
+        before = self._id_before(minute.open_time)
+        return before >= 0 and self.continuity.proves(before, minute.last_id)
+
+    return hasty
+
+
+def _boundary_trade_stays_in_the_old_minute(apply: Any) -> Any:
+    def late(self: SymbolEngine, trade: Trade, events: list[BarEvent]) -> None:
+        if trade.time % MINUTE == 0:
+            trade = Trade(
+                trade.symbol, trade.first_id, trade.last_id, trade.price, trade.quantity, trade.time - 1,
+                trade.buyer_is_maker,
+            )  # fmt: skip
+        apply(self, trade, events)
+
+    return late
+
+
+def _some_revisions_are_not_told(publish: Any) -> Any:
+    def silent(self: SymbolEngine, minute: Minute, bar: Any, kind: Any, time: int, events: list[BarEvent]) -> None:
+        told: list[BarEvent] = []
+        publish(self, minute, bar, kind, time, told)
+        if kind is not BarEventKind.REVISION or bar.open_time // MINUTE % 7:
+            events += told
+
+    return silent
+
+
+def _withheld_minutes_are_forgotten(close_due: Any) -> Any:
+    def forgetful(self: SymbolEngine, *args: Any, **options: Any) -> None:
+        close_due(self, *args, **options)
+        self._withheld.discard(0, 1 << 60)
+
+    return forgetful
+
+
+def _missing_ids_are_taken_as_seen(exists: Any) -> Any:
+    def trusting(self: Continuity, trade_id: int) -> None:
+        if self.floor is not None and trade_id > self.horizon:
+            self._seen.add(self.horizon + 1, trade_id)
+            self.horizon = trade_id
+
+    return trusting
+
+
+def _gaps_are_given_up_at_once(note: Any) -> Any:
+    async def hasty(self: Any, first: int, last: int) -> None:
+        for _ in range(4):
+            await note(self, first, last)
+
+    return hasty
+
+
+def _closes_are_told_twice(handle: Any) -> Any:
+    def twice(self: Engine, event: Any, local: float) -> list[BarEvent]:
+        events: list[BarEvent] = handle(self, event, local)
+        closes = [event for event in events if event.kind is BarEventKind.CLOSE]
+        return events + closes[:1]
+
+    return twice
+
+
+MUTANTS: Final[dict[str, Planted]] = {
+    "a gap is believed to end one id early": _replaced(Continuity, "missing", _gap_ends_one_early),
+    "a duplicate counts twice": _replaced(Continuity, "see", _duplicates_count),
+    "an overlapping aggregate is applied": _replaced(Continuity, "see", _overlaps_count),
+    "complete is claimed without a later trade": _replaced(
+        SymbolEngine, "_is_complete", _complete_without_a_later_trade
+    ),
+    "a trade on the boundary stays in the old minute": _replaced(
+        SymbolEngine, "apply", _boundary_trade_stays_in_the_old_minute
+    ),
+    "some revisions are not told": _replaced(SymbolEngine, "_publish", _some_revisions_are_not_told),
+    "withheld minutes are forgotten": _replaced(SymbolEngine, "_close_due", _withheld_minutes_are_forgotten),
+    "ids known to exist are taken as seen": _replaced(Continuity, "exists", _missing_ids_are_taken_as_seen),
+    "ids are given up after one answer": _replaced(_SymbolRepair, "_note_passed_over", _gaps_are_given_up_at_once),
+    "a close is told twice": _replaced(Engine, "handle", _closes_are_told_twice),
+}

@@ -1,0 +1,67 @@
+"""What a seed decides: how much is traded, for how long, over what, and how often something goes wrong."""
+
+import random
+from typing import Final
+
+import attrs
+
+from candled.feed.repair import RepairWays
+
+SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "PEPEUSDT")
+EARLY_WAYS: Final = RepairWays(aggregates_from=60, klines_from=250, kline_minutes_min=3)
+"""Every way of the repair, reached by gaps that a simulated day can have."""
+
+
+@attrs.frozen(kw_only=True)
+class Scenario:
+    """One simulated stretch of time."""
+
+    seed: int
+    hours: float
+    rate: float
+    """Of the market: 0.06 makes about 20,000 trades a day, 0.005 some 1,600."""
+    speed: float
+    """Of the exchange's clock: fewer idle wake-ups in a day."""
+    mean_pause: float
+    """Seconds between mishaps, on average."""
+    stream: str
+    connections: int
+    lifetime_s: float
+    """After which the exchange cuts a connection."""
+    market_faults: str = ""
+    """From the beginning to the end, as they change what was traded."""
+    feed_events: int = 2_000
+    closed_batches: int = 10_000
+    ways: RepairWays = attrs.Factory(RepairWays)
+    absence_hours: float = 0.0
+    """How long, once, no daemon runs."""
+
+    @classmethod
+    def drawn(cls, seed: int, *, hours: float | None = None) -> "Scenario":
+        """The scenario of a seed: mostly a few hours; one in fifty is a busy day, one in ten a quiet one."""
+        rng = random.Random(f"{seed}/scenario")
+        busy_day, quiet_day = seed % 50 == 7, seed % 10 == 2
+        if busy_day:
+            length, rate, speed = 24.0, 0.06, 60.0
+        elif quiet_day:
+            length, rate, speed = 24.0, rng.choice((0.005, 0.01)), 120.0
+        else:
+            length, rate = rng.uniform(0.7, 2.5), rng.choice((0.06, 0.06, 0.02, 0.005))
+            speed = rng.choice((6.0, 12.0, 30.0))
+        if hours is not None:
+            length = hours
+        return cls(
+            seed=seed,
+            hours=length,
+            rate=rate,
+            speed=speed,
+            mean_pause=rng.choice((10.0, 25.0, 75.0)),
+            stream=rng.choice(("trade", "trade", "aggTrade")),
+            connections=rng.choice((1, 1, 2)),
+            lifetime_s=rng.choice((300.0, 3000.0, 86_400.0)),
+            market_faults=rng.choice(("", "", "", "", "unfillable=0.02", "placeholder=0.02", "skip=0.005")),
+            feed_events=rng.choice((2_000, 2_000, 4)),
+            closed_batches=rng.choice((10_000, 2)),
+            ways=rng.choice((RepairWays(), EARLY_WAYS, EARLY_WAYS)),
+            absence_hours=rng.uniform(12, 60) if rng.random() < 0.1 else 0.0,
+        )
