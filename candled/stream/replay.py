@@ -48,7 +48,8 @@ def replay(
         since = LivePoint.after(begin.position)
         subscription.wait_with(hub.unstored_after(selection, since, 0))
         return _rest_of_replay(stored, subscription, hub.symbols(), begin, since, page)
-    position = hub.position
+    # Not the newest position: what is not stored yet waits, and would be lost with this stream if it breaks now.
+    position = stored.stored_position
     subscription.wait_with(hub.unstored_after(selection, None, begin))
     return _from_start(stored, subscription, hub.symbols(), begin, position, None, page)
 
@@ -103,16 +104,9 @@ async def _rest_of_replay(
     async for messages in _from_start(stored, subscription, served, point.start_time, point.position, point, page):
         yield messages
     last = (_RANKS[point.interval], point.symbol, point.open_time)
-    selection = subscription.selection
     # Not the tokens of `_changes`: bars that closed or changed since this stream was opened still wait, and the
-    # token of a later change would claim that they were told. This one says that the replay itself is done.
-    done = ReplayPoint(
-        point.position,
-        point.start_time,
-        max(selection.intervals, key=_RANKS.__getitem__),
-        _END_OF_TIME,
-        max(selection.symbols or served, default=point.symbol),
-    ).token()
+    # token of a later change would claim that they were told. This one says only that the replay itself is done.
+    done = since.token()
 
     def was_told(bar: Bar) -> bool:
         return (_RANKS[bar.interval], bar.symbol, bar.open_time) <= last
