@@ -55,13 +55,12 @@ api: $(STAMP) ## make candled/api again from protos/
 
 EXAMPLES := .venv-examples
 
-$(EXAMPLES)/.installed: requirements/examples.txt requirements/run.txt
-	test -x $(EXAMPLES)/bin/python || $(PYTHON) -m venv $(EXAMPLES)
-	$(EXAMPLES)/bin/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/run.txt -r requirements/examples.txt
+$(EXAMPLES)/.installed: requirements/examples.txt $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes --upgrade --target $(EXAMPLES) -r requirements/examples.txt
 	@touch $@
 
-examples-test: $(STAMP) $(EXAMPLES)/.installed ## the example in examples/, against a demo (in .venv-examples)
-	CANDLED_EXAMPLES_PYTHON=$(CURDIR)/$(EXAMPLES)/bin/python $(BIN)/pytest -m slow tests/cli/test_example.py
+examples-test: $(EXAMPLES)/.installed ## the example in examples/, against a demo (its libraries in .venv-examples)
+	CANDLED_EXAMPLES_PATH=$(CURDIR)/$(EXAMPLES) $(BIN)/pytest -m slow tests/cli/test_example.py
 
 pictures: $(STAMP) ## make docs/images again (needs Chromium and tmux)
 	$(BIN)/python -m docs.pictures
