@@ -17,8 +17,9 @@ from candled.engine.minute import Minute
 
 WINDOW_MINUTES: Final = 10
 """Closed minutes kept in memory, so that a late trade can merge into its bar."""
-WINDOW_MINUTES_MAX: Final = 1_500
-"""So many at most while trades of theirs may still come; the oldest leave, to be rebuilt whole if they do."""
+WINDOW_MINUTES_MAX: Final = 11_000
+"""So many at most while trades of theirs may still come: more than a week, so that after such an absence no minute
+that was passed over is forgotten before it is decided. The oldest leave, to be rebuilt whole if trades do come."""
 
 
 @attrs.define(slots=True)

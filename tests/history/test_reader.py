@@ -94,7 +94,7 @@ def symbol_minutes(draw: st.DrawFn, symbol: str) -> list[Bar]:
     ]
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.tuples(*(symbol_minutes(symbol) for symbol in ("BTCUSDT", "币安人生USDT", "O'NEIL/%41", "1000"))))
 def test_every_interval_equals_the_domains_merge(
     tmp_path_factory: pytest.TempPathFactory, symbols: tuple[list[Bar], ...]

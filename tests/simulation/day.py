@@ -185,7 +185,7 @@ class _History(MemoryHistory):
 
 @asynccontextmanager
 async def _daemon(world: _World) -> AsyncIterator[_Daemon]:
-    """The daemon but for its ports and its disk. Cancelled, it loses what is on its way to the disk."""
+    """The daemon but for its ports and its disk. Cancelled from outside, it loses what is not stored."""
     scenario, network = world.scenario, world.network
     settings = DaemonSettings(
         symbols=SYMBOLS,

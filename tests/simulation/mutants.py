@@ -1,7 +1,6 @@
 """Faults planted in the engine and the feed, one at a time: the simulation must notice each of them."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 from unittest import mock
 
@@ -28,21 +27,6 @@ def _gap_ends_one_early(missing: property) -> property:
         return [(first, last - 1) for first, last in missing.fget(self) if last > first]
 
     return property(short)
-
-
-def _first_trade_after_reconnect_is_dropped(hand_over: Any) -> Any:
-    def drop(self: Any, trades: list[Trade], event_time: int, now: float, send: Any) -> None:
-        seen = self.__dict__.setdefault("_seen_connects", {})
-        for symbol in {trade.symbol for trade in trades}:
-            if seen.get(symbol) != self.counts.connects:
-                seen[symbol] = self.counts.connects
-                lost = next(trade for trade in trades if trade.symbol == symbol)
-                trades = [trade for trade in trades if trade is not lost]
-                # ... and believed to have been seen
-                self._believed.see(lost) if hasattr(self, "_believed") else None
-        hand_over(self, trades, event_time, now, send)
-
-    return drop
 
 
 def _duplicates_count(see: Any) -> Any:
@@ -122,40 +106,13 @@ def _gaps_are_given_up_at_once(note: Any) -> Any:
     return hasty
 
 
-def _last_row_of_a_page_is_left_out(fill: Any) -> Any:
-    async def short(self: Any, first: int, last: int) -> bool:
-        source = self._source
-
-        class Short:
-            async def trades(self, symbol: str, first_id: int, limit: int) -> list[Trade]:
-                rows: list[Trade] = await source.trades(symbol, first_id, limit)
-                return rows[:-1]
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(source, name)
-
-        self._source = Short()
-        try:
-            return bool(await fill(self, first, last))
-        finally:
-            self._source = source
-
-    return short
-
-
-def _closes_ignore_the_grace_and_the_repair(handle: Any) -> Any:
+def _closes_are_told_twice(handle: Any) -> Any:
     def twice(self: Engine, event: Any, local: float) -> list[BarEvent]:
         events: list[BarEvent] = handle(self, event, local)
         closes = [event for event in events if event.kind is BarEventKind.CLOSE]
         return events + closes[:1]
 
     return twice
-
-
-@contextmanager
-def none() -> Iterator[None]:
-    """No fault."""
-    yield
 
 
 MUTANTS: Final[dict[str, Planted]] = {
@@ -172,5 +129,5 @@ MUTANTS: Final[dict[str, Planted]] = {
     "withheld minutes are forgotten": _replaced(SymbolEngine, "_close_due", _withheld_minutes_are_forgotten),
     "ids known to exist are taken as seen": _replaced(Continuity, "exists", _missing_ids_are_taken_as_seen),
     "ids are given up after one answer": _replaced(_SymbolRepair, "_note_passed_over", _gaps_are_given_up_at_once),
-    "a close is told twice": _replaced(Engine, "handle", _closes_ignore_the_grace_and_the_repair),
+    "a close is told twice": _replaced(Engine, "handle", _closes_are_told_twice),
 }

@@ -38,9 +38,9 @@ class Scenario:
 
     @classmethod
     def drawn(cls, seed: int, *, hours: float | None = None) -> "Scenario":
-        """The scenario of a seed: mostly a few hours; one in twenty is a busy day, three in twenty a quiet one."""
+        """The scenario of a seed: mostly a few hours; one in fifty is a busy day, one in ten a quiet one."""
         rng = random.Random(f"{seed}/scenario")
-        busy_day, quiet_day = seed % 20 == 7, seed % 20 in (2, 12, 17)
+        busy_day, quiet_day = seed % 50 == 7, seed % 10 == 2
         if busy_day:
             length, rate, speed = 24.0, 0.06, 60.0
         elif quiet_day:

@@ -1,0 +1,41 @@
+"""After days of absence every minute that was passed over is decided in the end."""
+
+from itertools import count
+
+from candled.domain.bar import Bar
+from candled.domain.event import BarEvent
+from candled.domain.interval import MINUTE
+from candled.domain.trade import Trade
+from candled.engine.symbol import SymbolEngine
+
+START = 1_700_006_400_000_000
+DAYS_IN_MINUTES = 3 * 1440
+
+
+def trade(number: int) -> Trade:
+    """Each minute has one trade, and ids count the minutes."""
+    return Trade("X", number, number, 100, 10**8, START + number * MINUTE, False)
+
+
+def bar(number: int) -> Bar:
+    return Bar(
+        "X", "1m", START + number * MINUTE, START + (number + 1) * MINUTE, 100, 100, 100, 100, 10**8, 100, 1,
+        10**8, 100, number, number, number - 1, True, True,
+    )  # fmt: skip
+
+
+def test_the_minute_before_days_of_klines_still_gets_its_trades() -> None:
+    engine, events = SymbolEngine("X", count(1).__next__), list[BarEvent]()
+    engine.restore([bar(0)])
+    for number in (DAYS_IN_MINUTES, DAYS_IN_MINUTES + 1):
+        engine.apply(trade(number), events)
+        engine.settle(START + (number + 1) * MINUTE, events)
+    for begin in range(2, DAYS_IN_MINUTES, 1000):
+        engine.adopt([bar(number) for number in range(begin, min(begin + 1000, DAYS_IN_MINUTES))], 0, events)
+        engine.settle(START + (DAYS_IN_MINUTES + 2) * MINUTE, events)
+    assert engine.continuity.missing == [(1, 1)]
+    engine.apply(trade(1), events)
+    engine.settle(START + (DAYS_IN_MINUTES + 2) * MINUTE, events)
+    told = {event.bar.open_time: event.bar for event in events if event.bar.closed}
+    assert sorted(told) == [START + number * MINUTE for number in range(1, DAYS_IN_MINUTES + 1)]
+    assert all(bar.complete for bar in told.values())
