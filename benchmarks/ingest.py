@@ -158,7 +158,7 @@ async def candled(url: str, trades: int) -> Clock:
     """The whole way of a trade, as the daemon wires it."""
     clock = Clock()
     settings = DaemonSettings(symbols=SYMBOLS, stream_urls=(url,))
-    engine, rollup = Engine(close_grace=1_000_000, first_position=1), RollUp()
+    engine, rollup = Engine(), RollUp()
     for symbol in SYMBOLS:
         engine.add(symbol)
     hub = Hub(clock=trio.current_time, snapshot=rollup.forming, symbols=lambda: SYMBOLS, stored=NoHistory())

@@ -52,7 +52,7 @@ def test_a_fresh_volume_is_taken(tmp_path: Path) -> None:
 
 def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    with pytest.raises(DataDirectoryError, match="cannot write to"):
+    with pytest.raises(DataDirectoryError, match="is a file, not a folder"):
         open_once(tmp_path / "data")
 
 
