@@ -53,6 +53,16 @@ image: ## the container image, with buildah, podman or docker
 api: $(STAMP) ## make candled/api again from protos/
 	protos/generate $(BIN)/python
 
+EXAMPLES := .venv-examples
+
+$(EXAMPLES)/.installed: requirements/examples.txt requirements/run.txt
+	test -x $(EXAMPLES)/bin/python || $(PYTHON) -m venv $(EXAMPLES)
+	$(EXAMPLES)/bin/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/run.txt -r requirements/examples.txt
+	@touch $@
+
+examples-test: $(STAMP) $(EXAMPLES)/.installed ## the example in examples/, against a demo (in .venv-examples)
+	CANDLED_EXAMPLES_PYTHON=$(CURDIR)/$(EXAMPLES)/bin/python $(BIN)/pytest -m slow tests/cli/test_example.py
+
 pictures: $(STAMP) ## make docs/images again (needs Chromium and tmux)
 	$(BIN)/python -m docs.pictures
 
@@ -64,6 +74,7 @@ lock: $(STAMP) ## make requirements/*.txt again from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/run.txt --group dev pyproject.toml -o requirements/dev.txt
 	echo hatchling | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt - -o requirements/build.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/ops.in -o requirements/ops.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/run.txt --group examples -o requirements/examples.txt
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) $(OPS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OPS) $(EXAMPLES) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -164,6 +164,16 @@ class ExchangeSettings:
         "at the same speed; default: its start.",
         default="",
     )
+    weight_limit: int = setting(
+        "Request weight that an address may use in a real minute, whatever the speed.",
+        default=6000,
+        check=at_least(1),
+    )
+    attempt_limit: int = setting(
+        "Attempts to connect to the streams that an address has in five real minutes.",
+        default=300,
+        check=at_least(1),
+    )
     replay_begin: str = setting(
         "When a replay begins: with the first subscriber, by command (POST /replay/start), or now.",
         default="subscriber",

@@ -26,21 +26,25 @@ def command(form: str, config: str | None, **options: Any) -> None:
     if form == "json":
         document = {
             name: {
-                "value": value if value is None or isinstance(value, tuple | int | float) else str(value),
+                "value": _plain(value),
                 "source": loaded.sources[name],
             }
             for name, value in values.items()
         }
         click.echo(json.dumps(document, indent=2))
         return
-    lines = {
-        name: f"# {name} is not set" if value is None else f"{name} = {_toml(value)}"
-        for name, value in values.items()
-    }
+    lines = {name: f"{name} = {_toml(value)}" for name, value in values.items()}
     width = max(len(line) for line in lines.values() if len(line) <= _COLUMN)
     for name, line in lines.items():
         click.echo(f"{line:<{width}}  # {loaded.sources[name]}")
 
 
 def _toml(value: object) -> str:
-    return json.dumps(value if isinstance(value, tuple | int | float) else str(value), ensure_ascii=False)
+    return json.dumps(_plain(value), ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    """A value as JSON and TOML can say it; nothing given is an empty text, as it is read back."""
+    if isinstance(value, tuple | int | float):
+        return value
+    return "" if value is None else str(value)

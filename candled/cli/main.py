@@ -18,7 +18,11 @@ COMMANDS: Final = {
     "bars": "Print closed bars of one symbol.",
     "sql": "Query the history with SQL.",
     "status": "Show how a daemon and its symbols fare.",
+    "import": "Import bars from the exchange's archive files.",
+    "verify": "Check that the stored bars are whole and proven.",
+    "repair": "Set damaged files aside, to be made again.",
     "doctor": "Check what would keep a daemon from working.",
+    "backfill": "Fetch closed bars of the past from the exchange.",
     "config": "Show the effective settings and where each came from.",
 }
 """Every command and its one line in the help: here, so that ``candled --help`` imports none of them."""

@@ -13,13 +13,14 @@ from candled.settings import DaemonSettings, ExchangeSettings
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     import duckdb
 
     from candled.client import TrioClient
     from candled.daemon import Addresses
     from candled.exchange.server import BoundExchange
+    from candled.feed.binance.rest import BinanceRest
 
 
 def connect_history(data_dir: Path) -> "duckdb.DuckDBPyConnection":
@@ -72,6 +73,23 @@ def _token(target: Target) -> str | None:
         return target.token_file.read_text().strip()
     except OSError as error:
         raise UserError(f"--token-file {target.token_file} cannot be read: {error.strerror}.") from error
+
+
+@asynccontextmanager
+async def open_exchange(urls: "Sequence[str]", weight_per_minute: int) -> "AsyncIterator[BinanceRest]":
+    """The REST side of the exchange.
+
+    Raises:
+        UserError: it does not answer, or refuses.
+    """
+    from candled.feed.binance.rest import open_rest
+    from candled.feed.interface import FeedError
+
+    try:
+        async with open_rest(urls, weight_per_minute) as rest:
+            yield rest
+    except FeedError as error:
+        raise UserError(f"The exchange could not be asked: {error.args[0]}.") from error
 
 
 async def run_daemon(

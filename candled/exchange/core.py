@@ -88,6 +88,19 @@ class Exchange:
         """Stream connections that are open."""
         return len(self._sessions)
 
+    def lacks(self, symbol: str, first_id: int, last_id: int) -> bool:
+        """Whether any of these trade ids is not to be had over REST: it is unfillable, or was skipped."""
+        if self.faults.hides(symbol, first_id, last_id):
+            return True
+        expected = first_id
+        for fill in self.ledger.fills_from(symbol, first_id, self.clock.now()):
+            if expected > last_id:
+                break
+            if fill.first_id > expected:
+                return True
+            expected = fill.last_id + 1
+        return False
+
     def start(self) -> None:
         """Start the clock, if it stands still."""
         if not self.clock.running:

@@ -80,7 +80,7 @@ def _make(settings: ExchangeSettings, limits: Limits | None) -> Exchange:
         clock,
         seed=settings.seed,
         faults=settings.faults,
-        limits=limits,
+        limits=limits or Limits(attempts=settings.attempt_limit, weight_per_minute=settings.weight_limit),
         start_on_subscription=settings.replay is not None and settings.replay_begin == "subscriber",
     )
 
@@ -95,7 +95,7 @@ async def serve(
 
     Args:
         settings: What to trade, where to listen; port 0 takes any free one.
-        limits: The original's limits unless said otherwise.
+        limits: Used instead of the settings' and the original's.
         task_status: Told of the bound address once connections are taken.
 
     Raises:

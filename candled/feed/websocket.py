@@ -17,6 +17,8 @@ CLOSE_SECONDS: Final = 0.1
 QUEUE_FRAMES: Final = 2_000
 """Frames that may wait between the socket's reader, which also answers pings, and the feed."""
 RECEIVE_BYTES: Final = 65_536
+BURST_FRAMES: Final = 64
+"""Frames after which a burst goes on even if more are coming: a millisecond or so."""
 
 ConnectionLost = (
     ConnectionClosed,
@@ -39,17 +41,26 @@ class Frames:
         self._channel: trio.MemoryReceiveChannel[str | bytes] = connection._recv_channel  # noqa: SLF001
 
     async def receive(self) -> list[str | bytes]:
-        """Every frame that has come, at least one.
+        """Every frame that has come, and what comes with it in one burst; at least one.
 
         Raises:
             ConnectionClosed: the connection ended and all its frames were handed out.
         """
         frames = [await self._connection.get_message()]
-        try:
-            while True:
-                frames.append(self._channel.receive_nowait())
-        except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
-            return frames
+        # The connection's reader hands over one message in each pass through the scheduler. As long as passes
+        # bring more, wait for them: a burst then goes on together, at a fraction of the cost. It takes two without
+        # any to know, as the scheduler shuffles who is first. They are shielded, so that no frame is lost.
+        empty_passes = 0
+        while empty_passes < 2 and len(frames) < BURST_FRAMES:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            empty_passes += 1
+            try:
+                while True:
+                    frames.append(self._channel.receive_nowait())
+                    empty_passes = 0
+            except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+                pass
+        return frames
 
     async def send(self, frame: str) -> None:
         """Send a text frame."""

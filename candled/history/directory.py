@@ -99,6 +99,8 @@ def hold_directory(path: Path, *, exchange: str, files: Files) -> Iterator[Direc
         raise DataDirectoryError(
             f"the path {path.absolute()} must not hold a question mark: use another data directory"
         )
+    if path.exists() and not path.is_dir():
+        raise DataDirectoryError(f"{path} is a file, not a folder: give a folder as data directory")
     try:
         files.make_folder(path.absolute())
         names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}

@@ -153,9 +153,10 @@ def _open(
     try:
         directory = stack.enter_context(hold_directory(path, exchange=exchange, files=files))
         remove_temporary(path, files)
-        store = Store(directory, files)
+        database = stack.enter_context(reader.open_memory_database(threads=str(_READERS), memory_limit="512MB"))
+        store = Store(directory, files, database)
         stack.callback(store.close)
-        history = DurableHistory(directory, store, settings, files, now)
+        history = DurableHistory(directory, store, database, settings, files, now)
         stack.callback(history.close)
     except OSError as error:
         raise DataDirectoryError(f"cannot write to {path} ({error.strerror}): make it writable") from error
@@ -166,7 +167,13 @@ class DurableHistory:
     """A history on disk. See ``History`` for what its methods promise."""
 
     def __init__(
-        self, directory: Directory, store: Store, settings: HistorySettings, files: Files, now: float
+        self,
+        directory: Directory,
+        store: Store,
+        database: duckdb.DuckDBPyConnection,
+        settings: HistorySettings,
+        files: Files,
+        now: float,
     ) -> None:
         self._directory = directory
         self._store = store
@@ -197,7 +204,7 @@ class DurableHistory:
         self._first = store.first(self._layout.recents, self._layout.segments, unpublished)
         self._stored_position = self._directory.epoch << POSITION_BITS
         self._journal_rows = journal.num_rows
-        self._reader = reader.open_memory_database(threads=str(_READERS), memory_limit="512MB")
+        self._database = database
         self._reader_limit = trio.CapacityLimiter(_READERS)
         self._journal_lock = trio.Lock()
         self._keep_lock = trio.Lock()
@@ -215,8 +222,7 @@ class DurableHistory:
         return self._stored_position
 
     def close(self) -> None:
-        """Close the databases."""
-        self._reader.close()
+        """Close the journal."""
         self._journal.close()
 
     async def store(self, events: Sequence[BarEvent]) -> None:
@@ -601,7 +607,7 @@ class DurableHistory:
         return query.minutes(self._store.sealed_sql(segments), recent), fresh
 
     async def _rows(self, sql: str, fresh: pa.Table) -> pa.Table:
-        with self._reader.cursor() as cursor:
+        with self._database.cursor() as cursor:
 
             def fetch() -> pa.Table:
                 cursor.register("fresh", fresh)

@@ -4,7 +4,7 @@ import atexit
 import os
 import urllib.parse
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -46,14 +46,16 @@ def connect(data_dir: Path | str) -> duckdb.DuckDBPyConnection:
     newest = query.newest_minutes(f"{recent} UNION ALL {last}")
     connection.execute(f"CREATE VIEW minutes AS {minutes}")
     connection.execute(f"CREATE VIEW bars AS {query.all_bars('FROM minutes', newest)}")
-    atexit.register(_close, weakref.ref(connection))
+    # DuckDB borrows the function: a cursor may outlive the connection, and then needs it still.
+    atexit.register(_close, weakref.ref(connection), files)
     return connection
 
 
 def open_memory_database(**settings: str) -> duckdb.DuckDBPyConnection:
     """An empty DuckDB in UTC that loads nothing from elsewhere and keeps what it knows of immutable files."""
     connection = duckdb.connect(config={**NO_EXTENSIONS, **settings})
-    connection.execute("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true")
+    # Global: cursors are connections of their own, and months begin at midnight in UTC for them too.
+    connection.execute("SET GLOBAL TimeZone = 'UTC'; SET GLOBAL parquet_metadata_cache = true")
     return connection
 
 
@@ -133,7 +135,7 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _close(reference: "weakref.ref[duckdb.DuckDBPyConnection]") -> None:
+def _close(reference: "weakref.ref[duckdb.DuckDBPyConnection]", _borrowed: Callable[[str], list[str]]) -> None:
     # A connection with a function of ours that is still open at exit makes DuckDB complain of leaks.
     connection = reference()
     if connection is not None:

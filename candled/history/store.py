@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+import duckdb
 import pyarrow as pa
 
 from candled.domain.interval import DAY
@@ -22,11 +23,11 @@ _NO_ROWS: Final = ROW_SCHEMA.empty_table()
 class Store:
     """Reads and writes the Parquet files. One thread at a time may use it, and another one ``publish``."""
 
-    def __init__(self, directory: Directory, files: Files) -> None:
+    def __init__(self, directory: Directory, files: Files, database: duckdb.DuckDBPyConnection) -> None:
         self._directory = directory
         self._files = files
-        self._connection = reader.open_memory_database(threads="1", memory_limit="512MB")
-        self._publishing = reader.open_memory_database(threads="1", memory_limit="256MB")
+        self._connection = database.cursor()
+        self._publishing = database.cursor()
         for path, write in (
             (reader.empty_recent(self.root), write_recent),
             (reader.empty_segment(self.root), write_segment),

@@ -15,6 +15,8 @@ from candled.stream.subscription import Counters, EndCause, Ended, Outlet, Selec
 from candled.stream.tokens import LivePoint
 
 HEARTBEAT_SECONDS: Final = 15.0
+_TOGETHER_MAX: Final = 48
+"""Messages handed to a stream at once: so many fit one HTTP/2 frame, so that a burst is not taken for slowness."""
 _UNSTORED_MAX: Final = 100_000
 _LATE_MAX: Final = 1_000
 
@@ -99,6 +101,12 @@ class Hub:
 
     def publish(self, events: Sequence[BarEvent]) -> None:
         """Give events to every stream that takes them, in order; returns at once."""
+        for first in range(0, len(events), _TOGETHER_MAX):
+            self._offer(events if len(events) <= _TOGETHER_MAX else events[first : first + _TOGETHER_MAX])
+        for flush in self._flushes:
+            flush()
+
+    def _offer(self, events: Sequence[BarEvent]) -> None:
         now = self._clock()
         touched: dict[_Group, None] = {}
         for event in events:
@@ -122,8 +130,6 @@ class Hub:
             for subscription in group.subscriptions:
                 if not subscription.offer(batch, now):
                     subscription.end(Ended(EndCause.FELL_BEHIND, self._resume_time(subscription)))
-        for flush in self._flushes:
-            flush()
 
     def after_publish(self, flush: Callable[[], None]) -> None:
         """Call ``flush`` at the end of every ``publish``: outlets may gather until then what they send."""

@@ -4,7 +4,7 @@ The stream is subscribed first, so closed bars wait for it from that moment on; 
 stored yet is put in front of them; then stored bars are told, and each of them drops what waits and says the same.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from candled.domain.bar import Bar
@@ -103,19 +103,31 @@ async def _rest_of_replay(
     async for messages in _from_start(stored, subscription, served, point.start_time, point.position, point, page):
         yield messages
     last = (_RANKS[point.interval], point.symbol, point.open_time)
-    async for messages in _changes(stored, subscription, served, since, page):
-        told_before = [
-            message
-            for message in messages
-            if message.bar is not None
-            and (_RANKS[message.bar.interval], message.bar.symbol, message.bar.open_time) <= last
-        ]
-        if told_before:
-            yield told_before
+    selection = subscription.selection
+    # Not the tokens of `_changes`: bars that closed or changed since this stream was opened still wait, and the
+    # token of a later change would claim that they were told. This one says that the replay itself is done.
+    done = ReplayPoint(
+        point.position,
+        point.start_time,
+        max(selection.intervals, key=_RANKS.__getitem__),
+        _END_OF_TIME,
+        max(selection.symbols or served, default=point.symbol),
+    ).token()
+
+    def was_told(bar: Bar) -> bool:
+        return (_RANKS[bar.interval], bar.symbol, bar.open_time) <= last
+
+    async for messages in _changes(stored, subscription, served, since, page, was_told):
+        yield [Message(message.kind, message.bar, message.exchange_time, done) for message in messages]
 
 
 async def _changes(
-    stored: StoredBars, subscription: Subscription, served: Sequence[str], point: LivePoint, page: int
+    stored: StoredBars,
+    subscription: Subscription,
+    served: Sequence[str],
+    point: LivePoint,
+    page: int,
+    concerns: Callable[[Bar], bool] = lambda _bar: True,
 ) -> AsyncIterator[list[Message]]:
     """Every stored bar whose newest revision is later than ``point``, in order of those revisions."""
     selection = subscription.selection
@@ -134,7 +146,7 @@ async def _changes(
         changed = [
             (after, bar)
             for position, bar in rows
-            if (after := LivePoint(position, _RANKS[bar.interval], bar.open_time)) > point
+            if (after := LivePoint(position, _RANKS[bar.interval], bar.open_time)) > point and concerns(bar)
         ]
         subscription.told([bar for _, bar in changed])
         if changed:

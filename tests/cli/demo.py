@@ -57,6 +57,19 @@ def demo(directory, *arguments, environment=None):
                 process.kill()
 
 
+@contextmanager
+def running(*arguments, directory, says):
+    """A command, and what it says once it is up."""
+    with subprocess.Popen(
+        [*CANDLED, *arguments], cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            yield next(match for line in process.stderr if (match := re.search(says, line)))[1]
+        finally:
+            process.kill()
+
+
 def until(condition, seconds=20.0):
     """The first true value of ``condition``, asked again and again."""
     end = time.monotonic() + seconds

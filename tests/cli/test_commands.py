@@ -231,6 +231,7 @@ def test_a_file_for_the_call_that_cannot_be_read_is_one_sentence(invoke) -> None
         assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_daemon_with_tokens_is_asked_with_one(tmp_path) -> None:
     token = "a-token-of-many-letters"
     (tmp_path / "tokens").write_text(f"{token}\n")

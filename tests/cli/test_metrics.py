@@ -1,15 +1,12 @@
 """The table of metrics: documented, all there, and each moved by what it counts."""
 
-import re
-import subprocess
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from candled.metrics import TABLES, document
-from tests.cli.demo import CANDLED, until
+from tests.cli.demo import running, until
 
 ROOT = Path(__file__).parents[2]
 METRICS = [metric for table in TABLES.values() for metric in table]
@@ -47,19 +44,6 @@ def read(client):
             name = sample.partition("{")[0]
             sums[name] = sums.get(name, 0) + float(value)
     return sums
-
-
-@contextmanager
-def running(*arguments, directory, says):
-    """A command, and what it says once it is up."""
-    with subprocess.Popen(
-        [*CANDLED, *arguments], cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stderr is not None
-            yield next(match for line in process.stderr if (match := re.search(says, line)))[1]
-        finally:
-            process.kill()
 
 
 @pytest.mark.slow

@@ -256,6 +256,8 @@ async def test_skipped_ids_do_not_exist_anywhere(autojump_clock) -> None:
         rows = await world.get(f"historicalTrades?symbol=BTCUSDT&fromId={ids[0]}&limit=300")
         assert [row["id"] for row in rows] == ids
         assert ids != list(range(ids[0], ids[-1] + 1))
+        assert world.exchange.lacks("BTCUSDT", ids[0], ids[-1])
+        assert [n for n in range(ids[0], ids[-1]) if not world.exchange.lacks("BTCUSDT", n, n)] == ids[:-1]
 
 
 async def test_a_fault_of_the_market_never_changes_its_past(autojump_clock) -> None:

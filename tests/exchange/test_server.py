@@ -100,6 +100,18 @@ async def test_a_replay_by_command_begins_when_told() -> None:
             nursery.cancel_scope.cancel()
 
 
+async def test_limits_can_be_set() -> None:
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            bound = await start(nursery, weight_limit=30, attempt_limit=1)
+            async with httpx.AsyncClient(base_url=bound.rest_url) as rest:
+                answers = [await rest.get("/api/v3/trades?symbol=BTCUSDT&limit=1") for _ in range(2)]
+                assert [answer.status_code for answer in answers] == [200, 429]
+            assert bound.exchange.admit("somebody")
+            assert not bound.exchange.admit("somebody")
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_client_that_reads_nothing_is_cut_though_its_buffers_are_full() -> None:
     limits = Limits(ping_interval_s=0.2, pong_timeout_s=0.5)
     with trio.fail_after(20):

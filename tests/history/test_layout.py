@@ -392,5 +392,5 @@ class DirectoryModel(RuleBasedStateMachine):
         self.every_bar_is_read_once_in_its_newest_revision()
 
 
-DirectoryModel.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+DirectoryModel.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
 TestDirectory = DirectoryModel.TestCase

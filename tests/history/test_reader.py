@@ -1,5 +1,6 @@
 """What anyone with DuckDB reads, also while the daemon writes."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -93,7 +94,7 @@ def symbol_minutes(draw: st.DrawFn, symbol: str) -> list[Bar]:
     ]
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.tuples(*(symbol_minutes(symbol) for symbol in ("BTCUSDT", "币安人生USDT", "O'NEIL/%41", "1000"))))
 def test_every_interval_equals_the_domains_merge(
     tmp_path_factory: pytest.TempPathFactory, symbols: tuple[list[Bar], ...]
@@ -184,6 +185,20 @@ def test_another_process_reads_while_the_daemon_holds_the_directory(tmp_path: Pa
             return bytes(done.stdout).decode()
 
     assert trio.run(main) == "(2,)\n"
+
+
+def test_months_and_days_are_in_utc_wherever_the_machine_stands(tmp_path: Path) -> None:
+    write(tmp_path, [minute(number) for number in range(0, 32 * 1440, 10)])
+    script = (
+        "import sys; from candled.history import connect; con = connect(sys.argv[1]).cursor()\n"
+        "print(con.execute(\"SELECT open_time::VARCHAR FROM bars WHERE interval IN ('1M', '1w') "
+        'ORDER BY interval, 1").fetchall()[:2])'
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    environment = {**os.environ, "TZ": "America/New_York"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[('2026-01-01 00:00:00+00',), ('2025-12-29 00:00:00+00',)]\n"
+    assert done.stderr == ""
 
 
 def test_a_query_answers_with_exact_columns(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ SOURCES = {
     "kind": [],
     "eks": [],
     "eks-sharded": ["shards", "monitoring"],
-    "eks-secured": ["tls", "tokens"],
+    "eks-secured": ["monitoring", "tls", "tokens"],
 }
 """What is rendered: the base, an overlay, an overlay with components that users add."""
 

@@ -41,7 +41,7 @@ SPEED = "20"
 """Of the exchange's clock: a minute lasts three seconds."""
 
 MEGABYTES_MAX = 400
-"""Of the image with its base; see docs/design-cluster.md for what takes it."""
+"""Of the image with its base; see docs/design.md for what takes it."""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,9 @@ def net(image: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def exchange(image: str, net: str) -> Iterator[str]:
     options = ["--network", net, "--publish", "127.0.0.1::9443", *CONFINED]
-    with container("exchange", *options, image, "exchange", "--address", "0.0.0.0:9443", "--speed", SPEED) as name:
+    with container(
+        "test-exchange", *options, image, "exchange", "--address", "0.0.0.0:9443", "--speed", SPEED
+    ) as name:
         eventually(lambda: get(f"http://{published(name, 9443)}/api/v3/time"))
         yield name
 
@@ -67,7 +69,12 @@ def daemon_options(net: str, data: str) -> list[str]:
     return [
         *CONFINED,
         *("--network", net, "--volume", f"{data}:/var/lib/candled"),
-        *("--env", "CANDLED_STREAM_URLS=ws://exchange:9443", "--env", "CANDLED_REST_URLS=http://exchange:9443"),
+        *(
+            "--env",
+            "CANDLED_STREAM_URLS=ws://test-exchange:9443",
+            "--env",
+            "CANDLED_REST_URLS=http://test-exchange:9443",
+        ),
         *("--publish", "127.0.0.1::50051", "--publish", "127.0.0.1::8080"),
     ]
 

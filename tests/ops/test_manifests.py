@@ -275,3 +275,10 @@ def test_a_planted_mistake_is_found(mistake: str) -> None:
     plant(objects)
 
     assert [problem for problem in problems(objects) if sentence in problem]
+
+
+def test_prometheus_sends_a_token_where_metrics_ask_for_one(renderings: dict[str, str]) -> None:
+    (monitor,) = of_kind(objects_of(renderings["eks-secured"]), "PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+
+    assert endpoint["authorization"] == {"credentials": {"name": "candled-tokens", "key": "metrics"}}

@@ -77,6 +77,17 @@ async def test_a_snapshot_then_an_update_on_every_trade_then_the_close(world: Wo
     assert [m.sequence for m in messages] == [1, 2, 3, 4, 5]
 
 
+async def test_a_burst_of_trades_in_one_batch_is_not_taken_for_a_slow_client(world: World) -> None:
+    async with open_service(world) as server:
+        with dial(server.address) as client:
+            reader = await open_stream(world, client, symbols=["BTCUSDT"])
+            world.publish(update(minute(0, trades=1)))
+            await reader.until(1)
+            world.publish(*[update(minute(0, trades=trades)) for trades in range(2, 202)])
+            messages = await reader.until(201)
+    assert [m.bar.trade_count for m in messages] == list(range(1, 202))
+
+
 async def test_a_message_carries_every_field_exactly(world: World, client: Client) -> None:
     reader = await open_stream(world, client)
     world.publish(close(minute(7, trades=3), 1))

@@ -16,11 +16,10 @@ from candled.domain.bar import NO_TRADE, Bar
 from candled.domain.interval import INTERVALS, MICROSECONDS
 from candled.domain.numbers import format_units
 from candled.domain.status import DaemonStatus, Gap, GapState, SymbolStatus
-from candled.stream.message import Message, MessageKind
+from candled.stream.message import Message
 
 _SEQUENCE_TAG: Final = bytes([pb.StreamBarsResponse.DESCRIPTOR.fields_by_name["sequence"].number << 3])
 _SEND_TIME_TAG: Final = bytes([pb.StreamBarsResponse.DESCRIPTOR.fields_by_name["send_time"].number << 3 | 2])
-_KINDS: Final = {kind: pb.BarKind.Name(kind.value) for kind in MessageKind}
 _GAP_STATES: Final = {
     GapState.OPEN: pb.GapState.GAP_STATE_OPEN,
     GapState.UNFILLABLE: pb.GapState.GAP_STATE_UNFILLABLE,
@@ -32,15 +31,12 @@ def encode_shared(message: Message) -> bytes:
     data = message.wire
     if data is None:
         bar = message.bar
-        if bar is None:
-            response = pb.StreamBarsResponse(kind=_KINDS[message.kind])
-        else:
-            response = pb.StreamBarsResponse(
-                kind=_KINDS[message.kind],
-                bar=_bar(bar),
-                exchange_time=_timestamp(message.exchange_time),
-                resume_token=message.resume_token,
-            )
+        response = pb.StreamBarsResponse()
+        response.kind = message.kind.value  # type: ignore[assignment]
+        if bar is not None:
+            _fill(response.bar, bar)
+            _set_time(response.exchange_time, message.exchange_time)
+            response.resume_token = message.resume_token
         data = message.wire = response.SerializeToString()
     assert isinstance(data, bytes)
     return data
@@ -70,7 +66,9 @@ def encode_sequence(sequence: int) -> bytes:
 
 def encode_bars(bars: Iterable[Bar], next_page_token: str) -> bytes:
     """A GetBarsResponse."""
-    response = pb.GetBarsResponse(bars=[_bar(bar) for bar in bars], next_page_token=next_page_token)
+    response = pb.GetBarsResponse(next_page_token=next_page_token)
+    for bar in bars:
+        _fill(response.bars.add(), bar)
     return _bytes(response)
 
 
@@ -108,29 +106,27 @@ def _bytes(message: ProtoMessage) -> bytes:
     return data
 
 
-def _bar(bar: Bar) -> pb.Bar:
-    message = pb.Bar(
-        symbol=bar.symbol,
-        interval=bar.interval,
-        open_time=_timestamp(bar.open_time),
-        close_time=_timestamp(bar.close_time),
-        open=format_units(bar.open),
-        high=format_units(bar.high),
-        low=format_units(bar.low),
-        close=format_units(bar.close),
-        volume=format_units(bar.volume),
-        quote_volume=format_units(bar.quote_volume),
-        trade_count=bar.trade_count,
-        taker_buy_volume=format_units(bar.taker_buy_volume),
-        taker_buy_quote_volume=format_units(bar.taker_buy_quote_volume),
-        closed=bar.closed,
-        complete=bar.complete,
-        revision=bar.revision,
-    )
+def _fill(message: pb.Bar, bar: Bar) -> None:
+    # Field by field into a message that is there already: half the time of building it from keywords.
+    message.symbol = bar.symbol
+    message.interval = bar.interval
+    _set_time(message.open_time, bar.open_time)
+    _set_time(message.close_time, bar.close_time)
+    message.open = format_units(bar.open)
+    message.high = format_units(bar.high)
+    message.low = format_units(bar.low)
+    message.close = format_units(bar.close)
+    message.volume = format_units(bar.volume)
+    message.quote_volume = format_units(bar.quote_volume)
+    message.trade_count = bar.trade_count
+    message.taker_buy_volume = format_units(bar.taker_buy_volume)
+    message.taker_buy_quote_volume = format_units(bar.taker_buy_quote_volume)
     if bar.first_trade_id != NO_TRADE:
         message.first_trade_id = bar.first_trade_id
         message.last_trade_id = bar.last_trade_id
-    return message
+    message.closed = bar.closed
+    message.complete = bar.complete
+    message.revision = bar.revision
 
 
 def _symbol_status(status: SymbolStatus) -> pb.SymbolStatus:
@@ -159,6 +155,13 @@ def _gap(gap: Gap) -> pb.Gap:
     )
 
 
-def _timestamp(time: int) -> Timestamp:
+def _set_time(message: Timestamp, time: int) -> None:
     seconds, microseconds = divmod(time, MICROSECONDS)
-    return Timestamp(seconds=seconds, nanos=microseconds * 1000)
+    message.seconds = seconds
+    message.nanos = microseconds * 1000
+
+
+def _timestamp(time: int) -> Timestamp:
+    message = Timestamp()
+    _set_time(message, time)
+    return message

@@ -1,0 +1,90 @@
+"""A websocket server that sends the same ready-made trade messages as fast as they are taken.
+
+usage: python -m benchmarks.canned_stream TRADES SEED CORE   prints its port, then serves one client after another
+"""
+
+import base64
+import hashlib
+import os
+import random
+import socket
+import sys
+from typing import Final
+
+PRICES: Final = {"BTCUSDT": (9_600_000, 2), "ETHUSDT": (340_000, 2), "PEPEUSDT": (2_100, 8)}
+"""First price in units of its last decimal, and its decimals."""
+START_MS: Final = 1_790_000_040_000
+TRADES_PER_MINUTE: Final = 3_000
+_ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def messages(count: int, seed: int) -> list[bytes]:
+    """So many trade messages in Binance's combined form, of all symbols, ids without gaps."""
+    rng = random.Random(seed)
+    prices = {symbol: price for symbol, (price, _) in PRICES.items()}
+    ids = dict.fromkeys(PRICES, 1_000_000)
+    made = []
+    for number in range(count):
+        symbol = rng.choice(list(PRICES))
+        decimals = PRICES[symbol][1]
+        prices[symbol] = max(1, prices[symbol] + rng.randint(-3, 3))
+        ids[symbol] += 1
+        price = f"{prices[symbol] / 10**decimals:.{decimals}f}"
+        price += "0" * (8 - len(price.partition(".")[2]))
+        quantity = (
+            f"{rng.randint(1, 900_000)}.00000000" if symbol == "PEPEUSDT" else f"0.{rng.randint(1, 999_999):06d}00"
+        )
+        time = START_MS + number * 60_000 // TRADES_PER_MINUTE
+        maker = "true" if rng.random() < 0.5 else "false"
+        made.append(
+            f'{{"stream":"{symbol.lower()}@trade","data":{{"e":"trade","E":{time + 2},"s":"{symbol}",'
+            f'"t":{ids[symbol]},"p":"{price}","q":"{quantity}","T":{time},"m":{maker},"M":true}}}}'.encode()
+        )
+    return made
+
+
+def server_frame(message: bytes) -> bytes:
+    """One unmasked text frame."""
+    assert 125 < len(message) < 65_536
+    return b"\x81\x7e" + len(message).to_bytes(2, "big") + message
+
+
+def serve(count: int, seed: int) -> None:
+    """Serve clients until killed."""
+    content = b"".join(server_frame(message) for message in messages(count, seed))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(listener.getsockname()[1], flush=True)
+        while True:
+            client, _ = listener.accept()
+            with client:
+                _serve_client(client, content)
+
+
+def _serve_client(client: socket.socket, content: bytes) -> None:
+    request = b""
+    while b"\r\n\r\n" not in request:
+        chunk = client.recv(65_536)
+        if not chunk:
+            return
+        request += chunk
+    key = next(
+        line.split(b":")[1].strip()
+        for line in request.split(b"\r\n")
+        if line.lower().startswith(b"sec-websocket-key")
+    )
+    accept = base64.b64encode(hashlib.sha1(key + _ACCEPT).digest())  # the handshake's own
+    client.sendall(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+    )
+    try:
+        client.sendall(content)
+        while client.recv(65_536):  # until the client has what it wants
+            pass
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    os.sched_setaffinity(0, {int(sys.argv[3])})
+    serve(int(sys.argv[1]), int(sys.argv[2]))

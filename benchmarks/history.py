@@ -1,0 +1,211 @@
+"""The history's figures: commits, queries over a year, an archive's import, sizes.
+
+usage: python -m benchmarks.history [--trades N]
+"""
+
+import argparse
+import datetime as dt
+import os
+import platform
+import statistics
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import trio
+
+from candled.domain.bar import Bar
+from candled.domain.event import BarEvent, BarEventKind
+from candled.domain.interval import DAY, INTERVALS, MINUTE
+from candled.history import connect, open_history
+from candled.history.archive import parse_archive, read_minutes
+from candled.history.files import Files
+from candled.history.layout import Segment
+from candled.history.parquet import write_segment
+from candled.history.reader import open_memory_database, segment_path
+
+START = 1_735_689_600_000_000  # 2025-01-01
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "PEPEUSDT")
+PRICES = (96_000.0, 3_400.0, 0.00002)
+EXACT_SQL = """
+SELECT time // 60000000 AS minute, arg_min(price, id), max(price), min(price), arg_max(price, id), sum(quantity),
+       sum(trunc(price::DECIMAL(38, 8) * quantity::DECIMAL(38, 8), 8)), count(*),
+       sum(quantity) FILTER (NOT maker),
+       sum(trunc(price::DECIMAL(38, 8) * quantity::DECIMAL(38, 8), 8)) FILTER (NOT maker), min(id), max(id)
+FROM read_csv('{csv}', header = false, auto_detect = false, delim = ',', columns = {{
+    id: 'BIGINT', price: 'DECIMAL(18, 8)', quantity: 'DECIMAL(18, 8)', quote: 'DECIMAL(38, 8)', time: 'BIGINT',
+    maker: 'BOOLEAN', best: 'BOOLEAN'}})
+GROUP BY 1"""
+
+
+def minute(symbol: str, open_time: int) -> Bar:
+    number = open_time // MINUTE
+    price = 9_600_000_000_000 + number * 7919 % 10**9
+    return Bar(
+        *(symbol, "1m", open_time, open_time + MINUTE, price, price + 500, price - 300, price + 7),
+        *(123_456_789, 987_654_321_098, 220, 61_728_394, 493_827_160, number * 220, number * 220 + 219),
+        *(number * 220 - 1, True, True, 0),
+    )
+
+
+async def commit_cost(path: Path, symbols: int, rounds: int) -> None:
+    names = [f"SYM{number}USDT" for number in range(symbols)]
+    spent, published = [], []
+    async with open_history(path, exchange="benchmark") as history:
+        position = history.epoch << 32
+        for number in range(rounds):
+            bars = [minute(name, START + number * MINUTE) for name in names]
+            events = [
+                BarEvent(BarEventKind.CLOSE, bar, bar.close_time, position + i) for i, bar in enumerate(bars)
+            ]
+            position += symbols
+            started = time.perf_counter()
+            await history.store(events)
+            spent.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            await history.publish()
+            published.append(time.perf_counter() - started)
+    say(
+        f"commit of a closed minute, {symbols} symbols",
+        f"median {median_ms(spent)} ms, worst {max(spent) * 1e3:.1f} ms",
+    )
+    say(f"publication of a minute, {symbols} symbols", f"median {median_ms(published)} ms")
+
+
+async def make_year(path: Path) -> None:
+    """A year of three symbols as months, and the newest day as the daemon leaves it."""
+    async with open_history(path, exchange="benchmark"):
+        pass
+    connection = open_memory_database()
+    month = INTERVALS["1M"]
+    for symbol, price in zip(SYMBOLS, PRICES, strict=True):
+        start = START
+        while start < START + 365 * DAY:
+            end = month.end(start)
+            # A walk in ticks of a cent or so, volumes with few digits: about what real bars compress to.
+            rows = connection.sql(
+                f"SELECT make_timestamptz(t) AS open_time, make_timestamptz(t + {MINUTE}) AS close_time, "
+                "p AS open, p + 3 * tick AS high, p - 2 * tick AS low, p + tick AS close, "
+                "v AS volume, (v * p::DECIMAL(20, 8))::DECIMAL(38, 8) AS quote_volume, "
+                "n AS trade_count, "
+                "(v / 2)::DECIMAL(28, 5) AS taker_buy_volume, 0 AS taker_buy_quote_volume, "
+                "t // 1000 AS first_trade_id, t // 1000 + n - 1 AS last_trade_id, "
+                "t // 1000 - 1 AS previous_trade_id, "
+                f"true AS complete, 0 AS revision, {1 << 32} + t // {MINUTE} AS position "
+                "FROM (SELECT t, (random() * 1000)::BIGINT AS n, (random() * 100)::DECIMAL(18, 5) AS v, "
+                f"({price} * (1 + 0.1 * sin(t / 1e12) + 0.001 * random()))"
+                f"::DECIMAL(18, {8 if price < 1 else 2}) AS p, "
+                f"{price / 10_000}::DECIMAL(18, 8) AS tick "
+                f"FROM (SELECT unnest(range({start}, {end}, {MINUTE})) AS t)) ORDER BY open_time"
+            ).to_arrow_table()
+            write_segment(Files(), segment_path(path, Segment(symbol, start, end, 1)), rows)
+            start = end
+    async with open_history(path, exchange="benchmark") as history:
+        newest = [
+            minute(symbol, START + 365 * DAY + number * MINUTE) for number in range(1440) for symbol in SYMBOLS
+        ]
+        await history.store([BarEvent(BarEventKind.CLOSE, bar, bar.close_time, 1) for bar in newest])
+        await history.publish()
+
+
+def queries(path: Path) -> None:
+    files = [file for file in path.rglob("*.parquet") if file.stat().st_size and "bars" in file.parts]
+    size = sum(file.stat().st_size for file in files)
+    say("files and bytes of a symbol's year", f"{len(files) / 3:.0f} files, {size / 3 / 1e6:.1f} MB")
+    with connect(path) as connection:
+        day = "symbol = 'ETHUSDT' AND open_time >= '2025-06-10' AND open_time < '2025-06-11'"
+        for name, sql in {
+            "one symbol's day, 1m": f"SELECT * FROM bars WHERE interval = '1m' AND {day} ORDER BY open_time",
+            "one symbol's day, 1h": f"SELECT * FROM bars WHERE interval = '1h' AND {day} ORDER BY open_time",
+            "full scan, 1m": "SELECT symbol, count(*), max(high), min(low), sum(volume), sum(quote_volume), "
+            "sum(trade_count) FROM bars WHERE interval = '1m' GROUP BY symbol",
+            "full scan, 1d": "SELECT * FROM bars WHERE interval = '1d'",
+        }.items():
+            times = timed(lambda sql=sql: connection.sql(sql).to_arrow_table(), 5)
+            cpu = processor_ms(lambda sql=sql: connection.sql(sql).to_arrow_table(), 3)
+            say(
+                f"query over a year of 3 symbols: {name}",
+                f"median {median_ms(times)} ms, processor {cpu:.0f} ms",
+            )
+
+
+def importing(path: Path, trades: int) -> None:
+    path.mkdir()
+    csv = path / "trades.csv"
+    duckdb.sql(
+        "COPY (SELECT i, (96000 + (i % 9973) / 100)::DECIMAL(18, 8), "
+        "((i * 7919 % 100003) / 1e5)::DECIMAL(18, 8) + 0.00001,"
+        " trunc(((96000 + (i % 9973) / 100)::DECIMAL(18, 8))::DECIMAL(38, 8) * "
+        "(((i * 7919 % 100003) / 1e5)::DECIMAL(18, 8) + 0.00001)::DECIMAL(38, 8), 8)::DECIMAL(38, 8), "
+        f"{START} + i * {DAY // trades}, i % 3 = 0, true FROM range({trades}) r(i)) TO '{csv}' (HEADER false)"
+    )
+    archive = path / "BTCUSDT-trades-2025-01-01.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        packed.write(csv, "BTCUSDT-trades-2025-01-01.csv")
+    connection = open_memory_database()
+    own = timed(lambda: connection.sql(EXACT_SQL.format(csv=csv)).to_arrow_table(), 2)
+    staging = path / "staging"
+    staging.mkdir()
+    ours = timed(lambda: read_minutes(parse_archive(archive), staging), 2)
+    whole = timed(lambda: trio.run(import_whole, path / "data", archive), 1)
+    say(f"archive of {trades / 1e6:g}M trades to bars", f"{trades / min(ours) / 1e6:.2f} Mtrades/s, from the zip")
+    say("DuckDB's own exact SQL, from the unpacked CSV", f"{trades / min(own) / 1e6:.2f} Mtrades/s")
+    say(
+        "ratio",
+        f"{min(own) / min(ours):.2f} (must reach 0.5); into the data directory {min(own) / min(whole):.2f}",
+    )
+
+
+async def import_whole(path: Path, archive: Path) -> None:
+    from candled.history.importing import import_archives
+
+    await import_archives(path, [archive], exchange="benchmark")
+
+
+def timed(work: Callable[[], object], count: int) -> list[float]:
+    times = []
+    for _ in range(count):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return times
+
+
+def processor_ms(work: Callable[[], object], count: int) -> float:
+    started = time.process_time()
+    for _ in range(count):
+        work()
+    return (time.process_time() - started) / count * 1e3
+
+
+def median_ms(times: list[float]) -> str:
+    return f"{statistics.median(times) * 1e3:.1f}"
+
+
+def say(what: str, figure: str) -> None:
+    print(f"{what:62} {figure}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trades", type=int, default=10_000_000, help="trades in the synthetic archive")
+    options = parser.parse_args()
+    print(
+        f"# {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, {platform.machine()}, {os.cpu_count()} cores, load "
+        f"{os.getloadavg()[0]:.1f}, Python {platform.python_version()}, DuckDB {duckdb.__version__}; "
+        f"python -m benchmarks.history --trades {options.trades}"
+    )
+    with tempfile.TemporaryDirectory(prefix="candled-benchmark-") as folder:
+        path = Path(folder)
+        trio.run(commit_cost, path / "three", 3, 100)
+        trio.run(commit_cost, path / "many", 2000, 30)
+        trio.run(make_year, path / "year")
+        queries(path / "year")
+        importing(path / "import", options.trades)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Orderly ends, hard kills and second starts, of real processes under load."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from candled.client import Bar, ClientError, Kind, Message, TrioClient, open_trio_client
+from candled.history import connect
+from tests.acceptance.processes import (
+    NINE,
+    RunningDaemon,
+    RunningExchange,
+    official,
+    open_daemon,
+    open_exchange,
+    run_candled,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+PLAIN_READER = """
+import duckdb, sys
+files = sys.argv[1] + "/recent/*.parquet"
+print(duckdb.sql(f"SELECT DISTINCT symbol FROM read_parquet('{files}') ORDER BY symbol").fetchall())
+"""
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "PEPEUSDT")
+
+
+def stored_bars(data_dir: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """The stored 1-minute bars by symbol and open time in seconds, as the exchange writes klines."""
+    columns = ", ".join(NINE)
+    with connect(data_dir) as history:
+        rows = history.execute(
+            f"SELECT symbol, epoch(open_time)::BIGINT, complete, closed, {columns} FROM bars WHERE interval = '1m'"
+        ).fetchall()
+    assert all(row[3] for row in rows), "only closed bars are stored"
+    keys = [(row[0], row[1]) for row in rows]
+    assert len(set(keys)) == len(keys), "one row for each bar"
+    return {
+        (row[0], row[1]): {
+            "complete": row[2],
+            **{n: v if n == "trade_count" else f"{v:f}" for n, v in zip(NINE, row[4:], strict=True)},
+        }
+        for row in rows
+    }
+
+
+async def exchange_klines(
+    exchange: RunningExchange, symbol: str, first: int, last: int
+) -> dict[int, dict[str, Any]]:
+    """The exchange's klines by open time in seconds, both ends included."""
+    query = {"symbol": symbol, "interval": "1m", "startTime": first * 1000, "endTime": last * 1000, "limit": 1000}
+    async with httpx.AsyncClient(base_url=exchange.rest) as http:
+        rows = (await http.get("/api/v3/klines", params=query)).json()
+    return {row[0] // 1000: official(row) for row in rows}
+
+
+async def compare(daemon: RunningDaemon, exchange: RunningExchange, *, past: datetime) -> None:
+    """Every bar from the first to one after ``past`` ends complete and equal to the exchange's kline."""
+    async with open_trio_client(daemon.grpc) as client:
+        for symbol in SYMBOLS:
+            with trio.fail_after(60):
+                while True:
+                    bars = [bar async for page in client.bar_pages(symbol, "1m", None, None) for bar in page][:-1]
+                    if bars and bars[-1].open_time > past and all(bar.complete for bar in bars):
+                        break
+                    await trio.sleep(0.2)
+            first, last = (round(bar.open_time.timestamp()) for bar in (bars[0], bars[-1]))
+            klines = await exchange_klines(exchange, symbol, first, last)
+            assert {round(bar.open_time.timestamp()): nine(bar) for bar in bars} == klines
+
+
+def nine(bar: Bar) -> dict[str, Any]:
+    return {name: getattr(bar, name) if name == "trade_count" else f"{getattr(bar, name):f}" for name in NINE}
+
+
+async def wait_for_bars(client: TrioClient, count: int) -> datetime:
+    """Until every symbol has closed so many bars; the newest open time."""
+    closes = dict.fromkeys(SYMBOLS, 0)
+    async with client.stream_bars(closed_only=True) as stream:
+        async for message in stream:
+            if message.bar is not None and message.kind is Kind.CLOSE:
+                closes[message.bar.symbol] += 1
+                if min(closes.values()) >= count:
+                    return message.bar.open_time
+    raise AssertionError("the stream ended")
+
+
+@asynccontextmanager
+async def watching_clients(daemon: RunningDaemon, count: int) -> AsyncIterator[list[str]]:
+    """So many streams of every trade; how each ended."""
+    endings: list[str] = []
+
+    async def watch() -> None:
+        async with open_trio_client(daemon.grpc) as client:
+            try:
+                async with client.stream_bars(reconnect=False) as stream:
+                    async for _ in stream:
+                        pass
+            except ClientError as error:
+                endings.append(f"{error.code} {error.text}")
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(count):
+            nursery.start_soon(watch)
+        yield endings
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+async def test_a_signal_ends_in_order_and_a_second_start_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    data_dir = tmp_path / "data"
+    async with open_exchange("--speed=30") as exchange:
+        async with open_daemon(exchange, data_dir) as daemon, watching_clients(daemon, 5) as endings:
+            async with open_trio_client(daemon.grpc) as client:
+                await wait_for_bars(client, 2)
+                assert (await client.status()).subscribers >= 5
+            began = time.monotonic()
+            assert await daemon.stop(number) == 0
+            assert time.monotonic() - began < 10
+        assert len(endings) == 5
+        for ending in endings:
+            assert ending.startswith("UNAVAILABLE the daemon is stopping: resume with")
+            assert "start_time" in ending
+        assert "Traceback" not in daemon.running.text
+        stored = stored_bars(data_dir)
+        newest = max(open_time for _, open_time in stored)
+        for symbol in SYMBOLS:
+            klines = await exchange_klines(exchange, symbol, newest - 600, newest)
+            for (name, open_time), bar in stored.items():
+                if name == symbol and bar["complete"]:
+                    assert bar == {"complete": True, **klines[open_time]}
+        async with open_daemon(exchange, data_dir) as daemon:
+            await compare(daemon, exchange, past=datetime.fromtimestamp(newest, UTC) + timedelta(minutes=1))
+            assert await daemon.stop() == 0
+        assert set(stored) <= set(stored_bars(data_dir))
+
+
+async def test_after_kill_9_of_the_daemon_no_bar_is_lost_or_differs(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    async with open_exchange("--speed=30") as exchange:
+        async with open_daemon(exchange, data_dir) as daemon, open_trio_client(daemon.grpc) as client:
+            await wait_for_bars(client, 2)
+            acknowledged = [bar async for page in client.bar_pages("BTCUSDT", "1m", None, None) for bar in page]
+            assert await daemon.stop(signal.SIGKILL) == -signal.SIGKILL
+        began = time.monotonic()
+        async with open_daemon(exchange, data_dir) as daemon, open_trio_client(daemon.grpc) as client:
+            async with client.stream_bars(symbols=["BTCUSDT"]) as stream:
+                seconds = await first_forming(stream) - began
+            print(f"kill -9 to serving again with a whole current bar: {seconds:.2f} s")
+            await compare(daemon, exchange, past=acknowledged[-1].open_time + timedelta(minutes=3))
+            assert await daemon.stop() == 0
+        stored = stored_bars(data_dir)
+        for bar in acknowledged:
+            assert ("BTCUSDT", round(bar.open_time.timestamp())) in stored
+
+
+async def first_forming(stream: AsyncIterator[Message]) -> float:
+    """When the first forming bar came."""
+    async for message in stream:
+        if message.bar is not None and not message.bar.closed:
+            return time.monotonic()
+    raise AssertionError("the stream ended")
+
+
+async def test_after_kill_9_of_the_exchange_the_daemon_repairs_what_it_missed(tmp_path: Path) -> None:
+    market = ("--speed=30", "--seed=7", f"--epoch={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    async with open_exchange(*market) as exchange:  # noqa: SIM117 - it ends before the daemon does
+        async with open_daemon(exchange, tmp_path / "data") as daemon, open_trio_client(daemon.grpc) as client:
+            before = await wait_for_bars(client, 2)
+            assert exchange.running is not None
+            assert await exchange.running.stop(signal.SIGKILL) == -signal.SIGKILL
+            await daemon.running.said("connection lost")
+            async with open_exchange(*market, address=exchange.address) as again:
+                await wait_for_bars(client, 2)
+                await compare(daemon, again, past=before + timedelta(minutes=4))
+                assert await daemon.stop() == 0
+    assert "Traceback" not in daemon.running.text
+
+
+async def test_while_the_daemon_runs_another_process_reads_by_sql_and_by_plain_read_parquet(
+    tmp_path: Path,
+) -> None:
+    data_dir = tmp_path / "data"
+    async with open_exchange("--speed=30") as exchange, open_daemon(exchange, data_dir) as daemon:
+        async with open_trio_client(daemon.grpc) as client:
+            await wait_for_bars(client, 2)
+            (bar, *_) = [bar async for page in client.bar_pages("PEPEUSDT", "1m", None, None) for bar in page]
+        query = f"SELECT * FROM bars WHERE interval = '1m' AND epoch(open_time) = {bar.open_time.timestamp():.0f}"
+        with trio.fail_after(60):
+            rows: list[dict[str, Any]] = []
+            while len(rows) < len(SYMBOLS):
+                done = await run_candled("sql", query, "--format", "json", "--data-dir", data_dir)
+                assert done.returncode == 0, done.stderr
+                rows = json.loads(done.stdout)
+        assert sorted(row["symbol"] for row in rows) == list(SYMBOLS)
+        row = next(row for row in rows if row["symbol"] == "PEPEUSDT")
+        assert {name: row[name] for name in NINE} == nine(bar)
+        assert (row["interval"], row["first_trade_id"]) == ("1m", bar.first_trade_id)
+        command = [sys.executable, "-c", PLAIN_READER, str(data_dir)]
+        plain = await trio.run_process(command, capture_stdout=True)
+        assert plain.stdout.decode().strip() == str([(symbol,) for symbol in SYMBOLS])
+        assert await daemon.stop() == 0

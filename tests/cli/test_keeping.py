@@ -1,0 +1,81 @@
+"""``candled import``, ``verify`` and ``repair``: what they print and how they exit."""
+
+import json
+import subprocess
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from candled.cli.main import main
+from tests.cli.demo import CANDLED, running, until
+from tests.recordings import recordings
+
+ARCHIVE = "BTCUSDT-1m-2020-01-02.zip"
+
+
+@pytest.fixture
+def invoke(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(main, [*arguments], prog_name="candled", catch_exceptions=False)
+
+
+def test_an_archive_is_imported_once_and_its_bars_are_there(invoke) -> None:
+    archive = str(recordings() / ARCHIVE)
+    assert invoke("import", archive).stdout.startswith("1440 bars added, ")
+    assert invoke("import", archive).stdout.startswith("0 bars added, 0 revised, 1440 known already, ")
+    (bar,) = json.loads(invoke("bars", "BTCUSDT", "--limit", "1", "--format", "json").stdout)
+    assert (bar["open_time"], bar["close"]) == ("2020-01-02T23:59:00+00:00", "6965.71000000")
+
+
+def test_verify_finds_what_is_not_proven_and_says_so_by_its_exit_status(invoke) -> None:
+    invoke("import", str(recordings() / ARCHIVE))
+    result = invoke("verify", "--format", "json")
+    assert result.exit_code == 1
+    (finding,) = json.loads(result.stdout)
+    assert (finding["kind"], finding["start"]) == ("incomplete", "2020-01-02T00:00:00+00:00")
+
+
+def test_repair_sets_a_damaged_file_aside(invoke, tmp_path) -> None:
+    invoke("import", str(recordings() / ARCHIVE))
+    assert invoke("repair").stdout == "No file is damaged.\n"
+    file = next((tmp_path / "candled-data").rglob("*.parquet"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    file.write_bytes(data)
+    assert "damaged" in invoke("verify").stdout
+    assert "1 damaged files set aside" in invoke("repair").stdout
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("command", [["verify"], ["import", "file.txt"]])
+def test_what_cannot_be_used_is_one_sentence(invoke, tmp_path, command) -> None:
+    (tmp_path / "file.txt").touch()
+    result = invoke(*command)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("candled: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_daemons_bars_are_what_the_exchanges_klines_say(tmp_path) -> None:
+    market = running(
+        *("exchange", "--address", "127.0.0.1:0", "--speed", "120"),
+        directory=tmp_path,
+        says=r"REST at http://([^;]+);",
+    )
+    with market as exchange:
+        rest = ("--rest-urls", f"http://{exchange}")
+        ports = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
+        with running(
+            *("run", "--stream-urls", f"ws://{exchange}", *rest, *ports),
+            directory=tmp_path,
+            says=r'"http": "([^"]+)"',
+        ) as http:
+            path = f"http://{http}/api/bars?symbol=BTCUSDT"
+            until(lambda: len(httpx.get(path).json()["bars"]) > 20, 40)
+            command = [*CANDLED, "verify", "--klines", *rest, "--format", "json"]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
+        assert done.stderr == ""
+        kinds = {finding["kind"] for finding in json.loads(done.stdout or "[]")}
+        assert kinds <= {"incomplete"}  # the newest bars, until a later trade proves them
