@@ -11,7 +11,6 @@ from candled.engine.continuity import Continuity, Sighting
 from candled.engine.engine import Engine
 from candled.engine.minute import Minute
 from candled.engine.symbol import SymbolEngine
-from candled.feed.repair import _SymbolRepair
 
 Planted = Callable[[], Any]
 """Makes a context manager in which the fault is there."""
@@ -35,18 +34,6 @@ def _duplicates_count(see: Any) -> Any:
         return Sighting.NEW if sighting is Sighting.DUPLICATE and self.floor is not None else sighting
 
     return always_new
-
-
-def _overlaps_count(see: Any) -> Any:
-    def counted(self: Continuity, first: int, last: int) -> Sighting:
-        sighting = see(self, first, last)
-        if sighting is Sighting.OVERLAP:
-            self._seen.add(first, last)
-            self._find_missing()
-            return Sighting.NEW
-        return sighting
-
-    return counted
 
 
 def _complete_without_a_later_trade(is_complete: Any) -> Any:
@@ -89,23 +76,6 @@ def _withheld_minutes_are_forgotten(close_due: Any) -> Any:
     return forgetful
 
 
-def _missing_ids_are_taken_as_seen(exists: Any) -> Any:
-    def trusting(self: Continuity, trade_id: int) -> None:
-        if self.floor is not None and trade_id > self.horizon:
-            self._seen.add(self.horizon + 1, trade_id)
-            self.horizon = trade_id
-
-    return trusting
-
-
-def _gaps_are_given_up_at_once(note: Any) -> Any:
-    async def hasty(self: Any, first: int, last: int) -> None:
-        for _ in range(4):
-            await note(self, first, last)
-
-    return hasty
-
-
 def _closes_are_told_twice(handle: Any) -> Any:
     def twice(self: Engine, event: Any, local: float) -> list[BarEvent]:
         events: list[BarEvent] = handle(self, event, local)
@@ -118,7 +88,6 @@ def _closes_are_told_twice(handle: Any) -> Any:
 MUTANTS: Final[dict[str, Planted]] = {
     "a gap is believed to end one id early": _replaced(Continuity, "missing", _gap_ends_one_early),
     "a duplicate counts twice": _replaced(Continuity, "see", _duplicates_count),
-    "an overlapping aggregate is applied": _replaced(Continuity, "see", _overlaps_count),
     "complete is claimed without a later trade": _replaced(
         SymbolEngine, "_is_complete", _complete_without_a_later_trade
     ),
@@ -127,7 +96,5 @@ MUTANTS: Final[dict[str, Planted]] = {
     ),
     "some revisions are not told": _replaced(SymbolEngine, "_publish", _some_revisions_are_not_told),
     "withheld minutes are forgotten": _replaced(SymbolEngine, "_close_due", _withheld_minutes_are_forgotten),
-    "ids known to exist are taken as seen": _replaced(Continuity, "exists", _missing_ids_are_taken_as_seen),
-    "ids are given up after one answer": _replaced(_SymbolRepair, "_note_passed_over", _gaps_are_given_up_at_once),
     "a close is told twice": _replaced(Engine, "handle", _closes_are_told_twice),
 }
