@@ -56,6 +56,8 @@ class Engine:
         """Symbols that lack trades, klines or stored bars."""
         self.unknown_trades = 0
         """Trades of symbols that nobody asked for."""
+        self.absurd_trades = 0
+        """Trades of the stream dated so far ahead that they were fetched over REST instead."""
         self._close_grace = close_grace
         self._next_position = next_position or count(1).__next__
         self._next_end: int | None = None
@@ -83,7 +85,7 @@ class Engine:
         match event:
             case TradesArrived(trades=trades):
                 self.time.observe(event.event_time, event.received)
-                self._apply(trades, local, events)
+                self._apply(self._plausible(trades, event.received), local, events)
             case TradesRepaired(trades=trades):
                 self._apply(trades, local, events)
             case ServerTime():
@@ -120,6 +122,19 @@ class Engine:
         if not ends or not self.time.known:
             return float("inf")
         return self.time.seconds_until(min(ends) + self._close_grace, local)
+
+    def _plausible(self, trades: list[Trade], received: float) -> list[Trade]:
+        """Leave out trades dated far ahead, which would close every bar until then: REST is asked for them."""
+        absurd = [trade for trade in trades if self.time.is_absurd(trade.time, received)]
+        if not absurd:
+            return trades
+        self.absurd_trades += len(absurd)
+        for trade in absurd:
+            engine = self.symbols.get(trade.symbol)
+            if engine is not None:
+                engine.continuity.exists(trade.last_id)
+                self._note_needs(engine)
+        return [trade for trade in trades if not self.time.is_absurd(trade.time, received)]
 
     def _apply(self, trades: list[Trade], local: float, events: list[BarEvent]) -> None:
         # In order of id, so that what is only reordered within a batch makes neither a gap nor a revision.

@@ -8,6 +8,8 @@ _BASELINE: Final = 1.0
 """Least local seconds between two readings of the exchange's clock that a rate is taken from."""
 _BASELINE_MAX: Final = 300.0
 """Older readings are let go, so that the rate is a recent one."""
+FAR_AHEAD: Final = 3600 * MICROSECONDS
+"""A time further ahead of the exchange's own clock than this is a mistake, not news."""
 _NEAR_ONE: Final = 0.05
 """A rate this close to 1 is 1: an uneven network, not an accelerated exchange."""
 
@@ -25,6 +27,7 @@ class ExchangeTime:
         self._newest: tuple[int, float] | None = None
         self._base: tuple[int, float] | None = None
         self._shown = 0
+        self._is_measured = False
 
     @property
     def known(self) -> bool:
@@ -38,6 +41,8 @@ class ExchangeTime:
 
     def observe(self, event_time: int, local: float) -> None:
         """A message of this event time (microseconds since the epoch) came at a local monotonic time (seconds)."""
+        if self.is_absurd(event_time, local):
+            return
         if self._newest is None or event_time >= self._extrapolate(local):
             self._newest = (event_time, local)
 
@@ -48,10 +53,15 @@ class ExchangeTime:
         elapsed = local - self._base[1]
         if elapsed >= _BASELINE:
             rate = (server_time - self._base[0]) / MICROSECONDS / elapsed
+            self._is_measured = True
             self._rate = 1.0 if abs(rate - 1.0) < _NEAR_ONE else max(rate, 0.0)
         if elapsed > _BASELINE_MAX:
             self._base = (server_time, local)
         self._newest = (server_time, local)
+
+    def is_absurd(self, time: int, local: float) -> bool:
+        """Whether a time is so far ahead that it must be a mistake; False until the clock's rate is known."""
+        return self._is_measured and time > self._extrapolate(local) + FAR_AHEAD
 
     def now(self, local: float) -> int:
         """The exchange's time at a local monotonic time, microseconds since the epoch; 0 while unknown."""

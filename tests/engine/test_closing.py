@@ -294,3 +294,23 @@ def test_positions_rise_with_everything_that_is_to_be_stored() -> None:
     positions = [event.position for event in events if event.bar.closed]
     assert positions == list(range(1 << 32, (1 << 32) + len(positions)))
     assert all(event.position == 0 for event in events if not event.bar.closed)
+
+
+def test_a_trade_dated_years_ahead_closes_nothing_and_is_fetched_instead() -> None:
+    engine = begun()
+    engine.handle(ServerTime(START + 20 * SECOND, 0.0), 0.0)
+    engine.handle(ServerTime(START + 22 * SECOND, 2.0), 2.0)
+    absurd = trade(11, 10 * 365 * 86_400.0)
+    assert arrive(engine, absurd, trade(12, 23), local=3.0)[0].bar.trade_count == 2
+    assert engine.time.now(3.0) < START + 60 * SECOND
+    assert engine.symbols["X"].continuity.missing == [(11, 11)]
+    assert told(repaired(engine, trade(11, 22.5))) == []
+    assert told(arrive(engine, trade(13, 61), local=41.0)) == [("CLOSE", 0, True, 0)]
+
+
+def test_an_exchange_that_runs_fast_is_not_taken_for_absurd() -> None:
+    engine = begun()
+    engine.handle(ServerTime(START, 0.0), 0.0)
+    engine.handle(ServerTime(START + 20_000 * SECOND, 2.0), 2.0)
+    arrive(engine, trade(11, 20_000 + 2 * 10_000 + 5), local=4.0)
+    assert engine.absurd_trades == 0
