@@ -92,6 +92,7 @@ def bind(address: str, *, setting: str) -> socket.socket:
     Raises:
         UserError: in use, not allowed, or no such address; the text names the setting to change.
     """
+    option = f"--{setting.replace('_', '-')}"
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
@@ -112,7 +113,7 @@ def bind(address: str, *, setting: str) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise UserError(
-                f"{setting} {address} is in use by another program: stop it or choose another port."
+                f"{setting} {address} is in use: stop what listens there, or choose another with {option}."
             ) from error
         raise UserError(f"{setting} {address} cannot be used: {error.strerror}; choose another.") from error
     return listener
