@@ -86,7 +86,7 @@ async def test_a_port_in_use_is_one_sentence() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        with pytest.raises(UserError, match=f"http_address {address} is in use by another program"):
+        with pytest.raises(UserError, match=f"http_address {address} is in use: .*--http-address"):
             with trio.fail_after(10):
                 await serve_http(address, not_ready_reasons=tuple)
 
