@@ -1,16 +1,17 @@
 """What time it is at the exchange, without asking a wall clock."""
 
+from collections import deque
 from typing import Final
 
 from candled.domain.interval import MICROSECONDS
 
 _BASELINE: Final = 1.0
 """Least local seconds between two readings of the exchange's clock that a rate is taken from."""
-_BASELINE_MAX: Final = 300.0
-"""Older readings are let go, so that the rate is a recent one."""
+_READINGS: Final = 5
+"""Readings that the rate is taken from."""
 FAR_AHEAD: Final = 3600 * MICROSECONDS
 """A time further ahead of the exchange's own clock than this is a mistake, not news."""
-_NEAR_ONE: Final = 0.05
+_NEAR_ONE: Final = 0.5
 """A rate this close to 1 is 1: an uneven network, not an accelerated exchange."""
 
 
@@ -25,7 +26,8 @@ class ExchangeTime:
     def __init__(self) -> None:
         self._rate = 1.0
         self._newest: tuple[int, float] | None = None
-        self._base: tuple[int, float] | None = None
+        self._readings: deque[tuple[int, float]] = deque(maxlen=_READINGS)
+        """Of the exchange's clock, oldest first."""
         self._shown = 0
         self._is_measured = False
 
@@ -47,16 +49,21 @@ class ExchangeTime:
             self._newest = (event_time, local)
 
     def synchronise(self, server_time: int, local: float) -> None:
-        """The exchange's clock showed this at a local monotonic time: it outweighs what was extrapolated."""
-        if self._base is None:
-            self._base = (server_time, local)
-        elapsed = local - self._base[1]
-        if elapsed >= _BASELINE:
-            rate = (server_time - self._base[0]) / MICROSECONDS / elapsed
+        """The exchange's clock showed this at a local monotonic time: it outweighs what was extrapolated.
+
+        An answer that was long on its way makes its reading late, and a late reading makes the rate since then
+        seem too high. So of the rates since the last few readings the lowest counts: rather late than early.
+        """
+        rates = [
+            (server_time - time) / MICROSECONDS / (local - then)
+            for time, then in self._readings
+            if local - then >= _BASELINE
+        ]
+        if rates:
+            rate = min(rates)
             self._is_measured = True
             self._rate = 1.0 if abs(rate - 1.0) < _NEAR_ONE else max(rate, 0.0)
-        if elapsed > _BASELINE_MAX:
-            self._base = (server_time, local)
+        self._readings.append((server_time, local))
         self._newest = (server_time, local)
 
     def is_absurd(self, time: int, local: float) -> bool:

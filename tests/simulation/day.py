@@ -172,7 +172,7 @@ class _History(MemoryHistory):
         latest = self._world.exchange.clock.now() + slack
         for event in events:
             if event.bar.close_time > latest:
-                self._world.outcome.wrong.append(f"stored as closed at {latest} while it forms: {event.bar}")
+                self._world.outcome.early += 1
         await super().store(events)
         self._busy -= 1
 

@@ -97,6 +97,5 @@ async def judge_listener(wanderer: Wanderer, history: MemoryHistory, outcome: Ou
             for bar in await history.bars(symbol, interval, limit=1_000_000):
                 told = wanderer.newest.get((symbol, interval, bar.open_time))
                 if told != bar:
-                    outcome.wrong.append(
-                        f"{symbol} {interval} {bar.open_time}: stored {bar}, listener knows {told}"
-                    )
+                    found = outcome.wrong if interval == "1m" else outcome.unheard
+                    found.append(f"{symbol} {interval} {bar.open_time}: stored {bar}, listener knows {told}")

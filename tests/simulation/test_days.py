@@ -36,7 +36,10 @@ def test_a_seed_decides_everything_in_any_process() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", range(1, 101))
+@pytest.mark.parametrize("seed", range(1, 41))
 def test_bars_equal_the_ledger_after_the_day_of_a_seed(seed: int) -> None:
-    """A failure is seen again with ``python -m tests.simulation SEED``."""
+    """A failure is seen again with ``python -m tests.simulation SEED``.
+
+    Seeds beyond, early closes and longer bars that were not heard: see ``benchmarks/results/simulation.md``.
+    """
     assert run_seed(seed).wrong == []
