@@ -24,8 +24,10 @@ FEED_EVENTS: Final = 2_000
 """Batches that may wait for the engine; what finds no room is fetched again later."""
 REBUILD_MINUTES: Final = 7 * 1440
 """How far back from the newest stored bar an incomplete one is rebuilt at a start."""
-LOOK_BACK_MINUTES: Final = 240
-"""How far back it is looked for minutes that are not there at all."""
+LOOK_BACK_BARS: Final = 30_000
+"""Stored bars looked through at a start, of all symbols together, for minutes that are not there at all."""
+LOOK_BACK_MINUTES_MIN: Final = 240
+"""Of each symbol at least so many."""
 
 
 class Stored(Protocol):
@@ -75,22 +77,23 @@ async def restore(
     )
     rollup = RollUp()
     newest = await stored.newest_bars()
+    look_back = max(LOOK_BACK_MINUTES_MIN, min(REBUILD_MINUTES, LOOK_BACK_BARS // len(settings.symbols)))
     for symbol in settings.symbols:
         last = newest.get(symbol)
         if last is None:
             engine.add(symbol)
             continue
-        engine.add(symbol, await _bars_to_go_on_from(symbol, last, stored))
+        engine.add(symbol, await _bars_to_go_on_from(symbol, last, look_back, stored))
         for interval, start in rollup.seed_ranges(last.close_time).items():
             limit = (last.close_time - start) // MINUTE + 1
             rollup.seed(symbol, await stored.bars(symbol, interval, start, last.close_time, limit))
     return engine, rollup
 
 
-async def _bars_to_go_on_from(symbol: str, last: Bar, stored: Stored) -> list[Bar]:
+async def _bars_to_go_on_from(symbol: str, last: Bar, look_back: int, stored: Stored) -> list[Bar]:
     oldest = last.close_time - REBUILD_MINUTES * MINUTE
     incomplete = await stored.incomplete_bars(symbol, oldest, 1)
-    since = last.close_time - LOOK_BACK_MINUTES * MINUTE
+    since = last.close_time - look_back * MINUTE
     if incomplete:
         since = min(since, incomplete[0].open_time - MINUTE)
     bars = await stored.bars(symbol, ONE_MINUTE.name, since, last.close_time, REBUILD_MINUTES + 1)
