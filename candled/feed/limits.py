@@ -1,6 +1,10 @@
 """Limits that an exchange sets on its clients, kept by counting. Plain: time comes in as an argument."""
 
 from collections import deque
+from typing import Final
+
+_ROUNDING: Final = 1e-6
+"""Seconds: what floats may leave of a wait that was waited out; without it the same wait would be told again."""
 
 
 class RollingLimit:
@@ -15,7 +19,7 @@ class RollingLimit:
 
     def used(self, now: float) -> int:
         """How much of the limit is taken at this moment."""
-        while self._taken and self._taken[0][0] <= now - self._seconds:
+        while self._taken and self._taken[0][0] + self._seconds - now < _ROUNDING:
             self._used -= self._taken.popleft()[1]
         return self._used
 

@@ -26,12 +26,16 @@ class Demo:
         assert grpc, text
         self.http, self.grpc = http[1], grpc[1]
 
-    def candled(self, *arguments: str, status: int = 0) -> str:
-        """What another command prints meanwhile."""
-        done = subprocess.run(
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another command meanwhile, in the same directory."""
+        return subprocess.run(
             [*CANDLED, *arguments], capture_output=True, text=True, timeout=30, cwd=self.directory, check=False
         )
-        assert (done.returncode, done.stderr) == (status, "")
+
+    def candled(self, *arguments: str, status: int = 0) -> str:
+        """What another command prints meanwhile, with no error."""
+        done = self.run(*arguments)
+        assert (done.returncode, done.stderr) == (status, ""), f"{arguments}: {done.returncode}, {done.stderr}"
         return done.stdout
 
 
