@@ -341,6 +341,15 @@ QUEUE_METRICS: Final[Sequence[Metric[Mapping[str, trio.MemoryChannelStatistics]]
 )  # fmt: skip
 """Read from the channels between the parts."""
 
+RUN_METRICS: Final[Sequence[Metric[trio.lowlevel.RunStatistics]]] = (
+    Metric(
+        "candled_tasks", "gauge", "Trio tasks of the process: they come and go with clients.",
+        (),
+        _one(lambda run: run.tasks_living),
+    ),
+)  # fmt: skip
+"""Read from Trio's own statistics."""
+
 LOG_METRICS: Final[Sequence[Metric[Mapping[str, int]]]] = (
     Metric(
         "candled_log_lines_total", "counter", "Lines logged.", ("level",),
@@ -358,6 +367,7 @@ TABLES: Final[Mapping[str, Sequence[Metric[Any]]]] = {
     "Streams": STREAM_METRICS,
     "History": HISTORY_METRICS,
     "Queues": QUEUE_METRICS,
+    "Tasks": RUN_METRICS,
     "Logs": LOG_METRICS,
 }
 """Every table by its heading in docs/metrics.md."""
@@ -399,6 +409,7 @@ def make_collectors(
         TableCollector(STREAM_METRICS, of(lambda found: found.hub.statistics())),
         TableCollector(HISTORY_METRICS, of(lambda found: found.history.statistics())),
         TableCollector(QUEUE_METRICS, of(lambda found: {name: read() for name, read in found.queues.items()})),
+        TableCollector(RUN_METRICS, trio.lowlevel.current_statistics),
         TableCollector(LOG_METRICS, lambda: logs.statistics() if logs else None),
         ProcessCollector(registry=None),
         PlatformCollector(registry=None),
