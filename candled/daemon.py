@@ -172,7 +172,7 @@ async def _serve_bars(
                 rng=rng,
             ) as pipeline,
         ):
-            vitals.serving(description, pipeline, history)
+            vitals.serving(pipeline, history)
             shown.chart = ChartSource(hub, history, vitals.status)
             queues = {"engine": pipeline.waiting, "history": send_closed.statistics}
             shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, queues)
@@ -233,7 +233,7 @@ async def _describe(
     backoff = Backoff(rng)
     while True:
         try:
-            return await rest.describe(settings.symbols)
+            description = await rest.describe(settings.symbols)
         except SourceUnavailableError as error:
             delay = backoff.next()
             vitals.waiting = f"The exchange does not answer: {error}."
@@ -243,3 +243,6 @@ async def _describe(
             await trio.sleep(delay)
         except SourceRefusedError as error:
             raise UserError(f"The exchange refuses to describe the symbols: {error.args[0]}.") from error
+        else:
+            description.check(settings.symbols)
+            return description
