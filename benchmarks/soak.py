@@ -219,7 +219,7 @@ def kill(process: "subprocess.Popen[bytes] | None") -> None:
 
 
 def stop(stand: Stand, tally: Tally) -> None:
-    """SIGTERM, and its exit status. Only once it lives: before it asks for signals, they end it like any process."""
+    """SIGTERM once it lives, and its exit status: before it asks for signals, they end it like any process."""
     assert stand.daemon is not None
     stand.wait_for_daemon("/healthz")
     stand.daemon.send_signal(signal.SIGTERM)

@@ -244,9 +244,8 @@ class BinanceFeed:
                     self.counts.roll_overs += 1
 
     async def _attempt_allowed(self) -> None:
-        delay = self._attempts.wait(1, trio.current_time())
-        if delay > 0:
-            await trio.sleep(delay)
+        while (delay := self._attempts.wait(1, trio.current_time())) > 0:
+            await trio.sleep(delay)  # others wait too: who wakes first takes what has become free
         self._attempts.take(1, trio.current_time())
 
     async def _read(
