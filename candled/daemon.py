@@ -6,6 +6,7 @@ feed --events--> engine --bars--> stream, for whoever listens, and history, for 
 import random
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -13,19 +14,19 @@ import structlog
 import trio
 from prometheus_client.registry import Collector
 
-from candled.backfill import backfill
+from candled.backfill import backfill_new
 from candled.domain.event import BarEvent, positions_of
-from candled.domain.interval import MINUTE, ONE_MINUTE
 from candled.domain.shards import parse_shards
 from candled.errors import UserError
 from candled.feed.backoff import Backoff
 from candled.feed.binance.rest import BinanceRest, open_rest
 from candled.feed.interface import ExchangeDescription, SourceRefusedError, SourceUnavailableError
 from candled.feed.websocket import connect_tcp
-from candled.history import DurableHistory, open_history
+from candled.history import open_history
 from candled.logs import LogCounts
 from candled.metrics import Parts, make_collectors
 from candled.pipeline import open_pipeline, restore
+from candled.reload import Reloader
 from candled.settings import DaemonSettings
 from candled.stream.access import BearerTokens
 from candled.stream.grpc.security import SecurityFiles
@@ -48,9 +49,18 @@ class Addresses:
     http: str
 
 
+@attrs.frozen
+class Reload:
+    """How the settings are read again, and whenever that is asked for."""
+
+    reread: Callable[[], DaemonSettings]
+    requests: trio.MemoryReceiveChannel[None]
+
+
 async def run_daemon(
     settings: DaemonSettings,
     *,
+    reread: Callable[[], DaemonSettings] | None = None,
     logs: LogCounts | None = None,
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -58,25 +68,33 @@ async def run_daemon(
 
     Arguments:
         settings: see there.
+        reread: reads them again on SIGHUP; without it, SIGHUP does what it does to any process.
         logs: counts of log lines, for the metrics.
         task_status: started with the bound addresses once bars can be streamed and queried.
 
     Raises:
         UserError: something outside candled keeps it from working; the text says what to change.
     """
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    numbers = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if reread else [])]
+    with trio.open_signal_receiver(*numbers) as signals:
         async with trio.open_nursery() as nursery:
             stop = trio.Event()
             starting = trio.CancelScope()
+            ask_to_reload, reload_requests = trio.open_memory_channel[None](1)
 
             async def wait_for_signal() -> None:
                 async for number in signals:
+                    if number == signal.SIGHUP:
+                        with suppress(trio.WouldBlock):  # one that waits is enough
+                            ask_to_reload.send_nowait(None)
+                        continue
                     log.info("stopping", signal=signal.Signals(number).name)
                     stop.set()
                     starting.cancel()
 
             nursery.start_soon(wait_for_signal)
-            await serve_daemon(settings, stop, starting, logs=logs, task_status=task_status)
+            reload = Reload(reread, reload_requests) if reread else None
+            await serve_daemon(settings, stop, starting, reload=reload, logs=logs, task_status=task_status)
             nursery.cancel_scope.cancel()
 
 
@@ -85,6 +103,7 @@ async def serve_daemon(
     stop: trio.Event,
     starting: trio.CancelScope,
     *,
+    reload: Reload | None = None,
     logs: LogCounts | None = None,
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -94,6 +113,7 @@ async def serve_daemon(
         settings: see there.
         stop: set to end in order.
         starting: cancelled to give up before trades flow.
+        reload: reads the settings again while bars are served.
         logs: counts of log lines, for the metrics.
         task_status: started with the bound addresses once bars can be streamed and queried.
     """
@@ -107,7 +127,9 @@ async def serve_daemon(
         with starting:
             description = await _describe(rest, settings, vitals, rng)
         if description is not None:
-            await _serve_bars(settings, stop, rest, description, vitals, http_address, shown, rng, task_status)
+            await _serve_bars(
+                settings, stop, reload, rest, description, vitals, http_address, shown, rng, task_status
+            )
         http.cancel_scope.cancel()
 
 
@@ -120,6 +142,7 @@ def _symbols_elsewhere(settings: DaemonSettings) -> dict[str, str]:
 async def _serve_bars(
     settings: DaemonSettings,
     stop: trio.Event,
+    reload: Reload | None,
     rest: BinanceRest,
     description: ExchangeDescription,
     vitals: Vitals,
@@ -135,7 +158,10 @@ async def _serve_bars(
         send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
         await writer.start(history.serve, receive_closed)
         next_position = positions_of(history.epoch)
-        await _backfill_new_symbols(settings, rest, history, next_position)
+        if settings.backfill_hours > 0:
+            stored = await history.symbols()
+            new = [symbol for symbol in settings.symbols if symbol not in stored]
+            await backfill_new(new, settings.backfill_hours, rest, history, next_position)
         engine, rollup = await restore(settings, history, next_position)
         hub = Hub(
             clock=trio.current_time,
@@ -171,33 +197,31 @@ async def _serve_bars(
                 connect=connect_tcp,
                 rng=rng,
             ) as pipeline,
+            trio.open_nursery() as attendants,
         ):
             vitals.serving(pipeline, history)
             shown.chart = ChartSource(hub, history, vitals.status)
             queues = {"engine": pipeline.waiting, "history": send_closed.statistics}
             shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, queues)
             log.info("serving", grpc=grpc.address, http=http_address, symbols=list(settings.symbols))
+            if reload is not None:
+                reloader = Reloader(
+                    settings,
+                    reload.reread,
+                    pipeline=pipeline,
+                    source=rest,
+                    history=history,
+                    hub=hub,
+                    closed=send_closed,
+                    next_position=next_position,
+                    show_shards=lambda new: setattr(vitals, "elsewhere", _symbols_elsewhere(new)),
+                    rng=rng,
+                )
+                attendants.start_soon(reloader.run, reload.requests)
             task_status.started(Addresses(grpc.address, http_address))
             await stop.wait()
             vitals.stopping = True
-
-
-async def _backfill_new_symbols(
-    settings: DaemonSettings, rest: BinanceRest, history: DurableHistory, next_position: Callable[[], int]
-) -> None:
-    """Give symbols that have no bar yet some to begin with; where the exchange does not answer, go without."""
-    if settings.backfill_hours <= 0:
-        return
-    known = await history.newest_bars()
-    try:
-        end = ONE_MINUTE.floor(await rest.server_time())
-        start = end - round(settings.backfill_hours * 60) * MINUTE
-        for symbol in settings.symbols:
-            if symbol not in known:
-                bars = await backfill(rest, history, symbol, start, end, next_position)
-                log.info("backfilled", symbol=symbol, bars=bars)
-    except (SourceUnavailableError, SourceRefusedError) as error:
-        log.warning("cannot backfill", reason=str(error))
+            attendants.cancel_scope.cancel()
 
 
 async def _serve_http(

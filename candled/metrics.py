@@ -15,6 +15,7 @@ from candled.engine.engine import Engine
 from candled.engine.symbol import Counts
 from candled.feed.binance.feed import BinanceFeed, FeedCounts
 from candled.feed.binance.rest import BinanceRest
+from candled.feed.interface import TRADING
 from candled.feed.repair import RepairCounts, Repairer
 from candled.history import History, HistoryStatistics
 from candled.logs import LogCounts
@@ -106,6 +107,10 @@ STATUS_METRICS: Final[Sequence[Metric[DaemonStatus]]] = (
     Metric(
         "candled_symbol_live", "gauge", "1 while the symbol's stream is connected and fresh.", ("symbol",),
         _each(lambda symbol: symbol.live),
+    ),
+    Metric(
+        "candled_symbol_trading", "gauge", "1 while the exchange says that the symbol is traded.", ("symbol",),
+        _each(lambda symbol: symbol.trading_status == TRADING),
     ),
     Metric(
         "candled_feed_lag_seconds", "gauge", "Arrival of the newest trade after its exchange time.", ("symbol",),

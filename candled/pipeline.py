@@ -63,8 +63,25 @@ class Pipeline:
     feed: BinanceFeed
     listings: Listings
     repairer: Repairer
+    stored: Stored
     waiting: Callable[[], trio.MemoryChannelStatistics]
     """The queue of events for the engine."""
+
+    async def add(self, description: ExchangeDescription) -> None:
+        """Make bars of these symbols too, going on from what is stored of them."""
+        await restore_symbols(list(description.instruments), self.engine, self.rollup, self.stored)
+        self.listings.add(description)
+        self._follow()
+
+    def remove(self, symbol: str) -> None:
+        """Make no more bars of this symbol; its forming bar is let go."""
+        self.engine.remove(symbol)
+        self.rollup.forget(symbol)
+        self.listings.forget(symbol)
+        self._follow()
+
+    def _follow(self) -> None:
+        self.feed.follow([self.listings.instruments[symbol] for symbol in self.engine.symbols])
 
 
 async def restore(
@@ -176,6 +193,6 @@ async def open_pipeline(
             field.start_soon(repairer.run)
             field.start_soon(watch.run)
             try:
-                yield Pipeline(engine, rollup, feed, listings, repairer, send.statistics)
+                yield Pipeline(engine, rollup, feed, listings, repairer, stored, send.statistics)
             finally:
                 field.cancel_scope.cancel()

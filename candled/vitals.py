@@ -25,7 +25,8 @@ class Vitals:
 
     def __init__(self, elsewhere: Mapping[str, str]) -> None:
         self.stopping = False
-        self._elsewhere = elsewhere
+        self.elsewhere = elsewhere
+        """Symbols that other daemons serve, and which."""
         self.waiting = "The exchange was not reached yet."
         """Why nothing is served yet."""
         self._pipeline: Pipeline | None = None
@@ -63,7 +64,7 @@ class Vitals:
             exchange_time=engine.time.now(trio.current_time()) if engine else 0,
             not_ready_reasons=self.not_ready_reasons(),
             symbols=tuple(self._symbol_status(symbol) for symbol in engine.symbols.values()) if engine else (),
-            elsewhere=self._elsewhere,
+            elsewhere=self.elsewhere,
         )
 
     def _symbol_status(self, symbol: SymbolEngine) -> SymbolStatus:

@@ -124,6 +124,7 @@ class BinanceFeed:
         self._on_silence = on_silence
         self._roll_over_seconds = roll_over_seconds
         self._attempts = RollingLimit(*ATTEMPTS)
+        self._attempt_turn = trio.Lock()
         self._pace: dict[str, Pace] = {}
         self._reconnects: Counter[str] = Counter()
         self._carriers: Counter[str] = Counter()
@@ -244,9 +245,11 @@ class BinanceFeed:
                     self.counts.roll_overs += 1
 
     async def _attempt_allowed(self) -> None:
-        while (delay := self._attempts.wait(1, trio.current_time())) > 0:
-            await trio.sleep(delay)  # others wait too: who wakes first takes what has become free
-        self._attempts.take(1, trio.current_time())
+        async with self._attempt_turn:  # one waits at a time: two would take the same place when it becomes free
+            delay = self._attempts.wait(1, trio.current_time())
+            if delay > 0:
+                await trio.sleep(delay)
+            self._attempts.take(1, trio.current_time())
 
     async def _read(
         self,
