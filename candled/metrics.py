@@ -76,7 +76,7 @@ def _gaps(state: GapState) -> Callable[[SymbolStatus], float]:
 
 
 def _missing(symbol: SymbolStatus) -> float:
-    return sum(gap.last_id - gap.first_id + 1 for gap in symbol.gaps)
+    return sum(gap.last_id - gap.first_id + 1 for gap in symbol.gaps if gap.state is not GapState.FILLED)
 
 
 STATUS_METRICS: Final[Sequence[Metric[DaemonStatus]]] = (
@@ -125,6 +125,10 @@ STATUS_METRICS: Final[Sequence[Metric[DaemonStatus]]] = (
         _each(lambda symbol: symbol.reconnects),
     ),
     Metric(
+        "candled_gaps_total", "counter", "Jumps in trade ids.", ("symbol",),
+        _each(lambda symbol: symbol.gaps_found),
+    ),
+    Metric(
         "candled_gaps_open", "gauge", "Ranges of trade ids that are missing and under repair.", ("symbol",),
         _each(_gaps(GapState.OPEN)),
     ),
@@ -141,6 +145,11 @@ STATUS_METRICS: Final[Sequence[Metric[DaemonStatus]]] = (
         ("symbol",),
         _each(lambda symbol: symbol.gaps_filled),
     ),
+    Metric(
+        "candled_minutes_left", "gauge",
+        "Minutes that have ended and have no bar yet: what a catch-up still has to do.", ("symbol",),
+        _each(lambda symbol: symbol.minutes_left),
+    ),
 )  # fmt: skip
 """Read from ``DaemonStatus``."""
 
@@ -154,10 +163,6 @@ def _each_symbol(read: Callable[[Counts], float]) -> Callable[[Mapping[str, Coun
 
 
 ENGINE_METRICS: Final[Sequence[Metric[Mapping[str, Counts]]]] = (
-    Metric(
-        "candled_gaps_total", "counter", "Jumps in trade ids.", ("symbol",),
-        _each_symbol(lambda counts: counts.gaps),
-    ),
     Metric(
         "candled_overlapping_aggregates_total", "counter",
         "Aggregates not applied because part of their trades had been seen; their missing ids are fetched.",

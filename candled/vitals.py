@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Protocol
 
+import attrs
 import trio
 
 from candled.domain.bar import NO_TRADE
-from candled.domain.status import DaemonStatus, SymbolStatus
+from candled.domain.status import DaemonStatus, Gap, GapState, SymbolStatus
 from candled.engine.symbol import SymbolEngine
 from candled.pipeline import Pipeline
 
@@ -81,6 +82,17 @@ class Vitals:
             reconnects=self._pipeline.feed.reconnects(symbol.symbol),
             trades=symbol.counts.trades,
             duplicates=symbol.counts.duplicates,
-            gaps=symbol.continuity.gaps(),
-            gaps_filled=symbol.counts.gaps_filled,
+            gaps=tuple(self._explained(symbol.symbol, gap) for gap in symbol.gaps()),
+            gaps_found=symbol.gap_book.found,
+            gaps_filled=symbol.gap_book.filled,
+            minutes_left=symbol.minutes_left,
         )
+
+    def _explained(self, symbol: str, gap: Gap) -> Gap:
+        """An open gap says what its repair waits for."""
+        assert self._pipeline is not None
+        if gap.state is not GapState.OPEN:
+            return gap
+        if not self._pipeline.listings.is_listed(symbol):
+            return attrs.evolve(gap, reason="the exchange does not have this symbol any more")
+        return attrs.evolve(gap, reason=self._pipeline.repairer.trouble(symbol) or "being fetched")

@@ -24,6 +24,7 @@ class GapState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     GAP_STATE_UNSPECIFIED: _ClassVar[GapState]
     GAP_STATE_OPEN: _ClassVar[GapState]
     GAP_STATE_UNFILLABLE: _ClassVar[GapState]
+    GAP_STATE_FILLED: _ClassVar[GapState]
 BAR_KIND_UNSPECIFIED: BarKind
 BAR_KIND_SNAPSHOT: BarKind
 BAR_KIND_UPDATE: BarKind
@@ -33,6 +34,7 @@ BAR_KIND_HEARTBEAT: BarKind
 GAP_STATE_UNSPECIFIED: GapState
 GAP_STATE_OPEN: GapState
 GAP_STATE_UNFILLABLE: GapState
+GAP_STATE_FILLED: GapState
 
 class Bar(_message.Message):
     __slots__ = ("symbol", "interval", "open_time", "close_time", "open", "high", "low", "close", "volume", "quote_volume", "trade_count", "taker_buy_volume", "taker_buy_quote_volume", "first_trade_id", "last_trade_id", "closed", "complete", "revision")
@@ -175,7 +177,7 @@ class GetStatusResponse(_message.Message):
     def __init__(self, version: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exchange: _Optional[str] = ..., exchange_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ready: _Optional[bool] = ..., not_ready_reasons: _Optional[_Iterable[str]] = ..., symbols: _Optional[_Iterable[_Union[SymbolStatus, _Mapping]]] = ..., subscribers: _Optional[int] = ...) -> None: ...
 
 class SymbolStatus(_message.Message):
-    __slots__ = ("symbol", "status", "live", "last_trade_id", "last_trade_time", "lag_ms", "reconnects", "trades", "duplicates", "gaps", "gaps_filled", "last_price")
+    __slots__ = ("symbol", "status", "live", "last_trade_id", "last_trade_time", "lag_ms", "reconnects", "trades", "duplicates", "gaps", "gaps_filled", "last_price", "minutes_left")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     LIVE_FIELD_NUMBER: _ClassVar[int]
@@ -188,6 +190,7 @@ class SymbolStatus(_message.Message):
     GAPS_FIELD_NUMBER: _ClassVar[int]
     GAPS_FILLED_FIELD_NUMBER: _ClassVar[int]
     LAST_PRICE_FIELD_NUMBER: _ClassVar[int]
+    MINUTES_LEFT_FIELD_NUMBER: _ClassVar[int]
     symbol: str
     status: str
     live: bool
@@ -200,7 +203,8 @@ class SymbolStatus(_message.Message):
     gaps: _containers.RepeatedCompositeFieldContainer[Gap]
     gaps_filled: int
     last_price: str
-    def __init__(self, symbol: _Optional[str] = ..., status: _Optional[str] = ..., live: _Optional[bool] = ..., last_trade_id: _Optional[int] = ..., last_trade_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lag_ms: _Optional[float] = ..., reconnects: _Optional[int] = ..., trades: _Optional[int] = ..., duplicates: _Optional[int] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., gaps_filled: _Optional[int] = ..., last_price: _Optional[str] = ...) -> None: ...
+    minutes_left: int
+    def __init__(self, symbol: _Optional[str] = ..., status: _Optional[str] = ..., live: _Optional[bool] = ..., last_trade_id: _Optional[int] = ..., last_trade_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lag_ms: _Optional[float] = ..., reconnects: _Optional[int] = ..., trades: _Optional[int] = ..., duplicates: _Optional[int] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., gaps_filled: _Optional[int] = ..., last_price: _Optional[str] = ..., minutes_left: _Optional[int] = ...) -> None: ...
 
 class Gap(_message.Message):
     __slots__ = ("first_trade_id", "last_trade_id", "state", "reason")

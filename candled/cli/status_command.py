@@ -68,7 +68,7 @@ def _show(status: Any, zone: tzinfo) -> None:
             symbol.last_trade_time,
             round(symbol.lag_ms),
             symbol.trades,
-            len(symbol.gaps),
+            sum(gap.state.value != "filled" for gap in symbol.gaps),
             symbol.gaps_filled,
             symbol.reconnects,
         )
@@ -76,6 +76,8 @@ def _show(status: Any, zone: tzinfo) -> None:
     ]
     write_rows(columns, rows, "table", zone=zone)
     for symbol in status.symbols:
+        if symbol.minutes_left > 1:
+            click.echo(f"{symbol.symbol}: {symbol.minutes_left} minutes that have ended have no bar yet")
         for gap in symbol.gaps:
-            state = "unfillable" if gap.unfillable else "open"
-            click.echo(f"{symbol.symbol}: {state} gap {gap.first_trade_id}..{gap.last_trade_id}: {gap.reason}")
+            reason = f": {gap.reason}" if gap.reason else ""
+            click.echo(f"{symbol.symbol}: {gap.state.value} gap {gap.first_trade_id}..{gap.last_trade_id}{reason}")

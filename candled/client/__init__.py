@@ -7,7 +7,7 @@ print(message.kind, message.bar)
 """
 
 from candled.client.asyncio_client import AsyncioClient, open_asyncio_client
-from candled.client.model import Bar, ClientError, Gap, Kind, Message, Status, Symbol, SymbolStatus
+from candled.client.model import Bar, ClientError, Gap, GapState, Kind, Message, Status, Symbol, SymbolStatus
 from candled.client.trio_client import TrioClient, open_trio_client
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Bar",
     "ClientError",
     "Gap",
+    "GapState",
     "Kind",
     "Message",
     "Status",

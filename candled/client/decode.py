@@ -7,10 +7,11 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from candled.api import candles_pb2 as pb
-from candled.client.model import Bar, Gap, Kind, Message, Status, Symbol, SymbolStatus
+from candled.client.model import Bar, Gap, GapState, Kind, Message, Status, Symbol, SymbolStatus
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS: Final = {pb.BarKind.Value(f"BAR_KIND_{kind.name}"): kind for kind in Kind}
+_GAP_STATES: Final = {pb.GapState.Value(f"GAP_STATE_{state.name}"): state for state in GapState}
 
 
 def decode_message(message: pb.StreamBarsResponse) -> Message:
@@ -97,6 +98,7 @@ def _symbol_status(status: pb.SymbolStatus) -> SymbolStatus:
         duplicates=status.duplicates,
         gaps=tuple(_gap(gap) for gap in status.gaps),
         gaps_filled=status.gaps_filled,
+        minutes_left=status.minutes_left,
     )
 
 
@@ -104,7 +106,7 @@ def _gap(gap: pb.Gap) -> Gap:
     return Gap(
         first_trade_id=gap.first_trade_id,
         last_trade_id=gap.last_trade_id,
-        unfillable=gap.state == pb.GAP_STATE_UNFILLABLE,
+        state=_GAP_STATES.get(gap.state, GapState.OPEN),
         reason=gap.reason,
     )
 

@@ -89,15 +89,25 @@ class Symbol:
     """The exchange's own word: TRADING, HALT, BREAK, ..."""
 
 
+class GapState(Enum):
+    """What became of trade ids that were not seen."""
+
+    OPEN = "open"
+    """The repair is under way."""
+    FILLED = "filled"
+    UNFILLABLE = "unfillable"
+    """The exchange does not have them: bars that touch them stay incomplete."""
+
+
 @attrs.frozen(slots=True, kw_only=True)
 class Gap:
-    """Trade ids that were not seen."""
+    """Trade ids that were not seen, or not at first."""
 
     first_trade_id: int
     last_trade_id: int
-    unfillable: bool
-    """The exchange does not have it; otherwise the repair is under way."""
+    state: GapState
     reason: str
+    """Why it cannot be filled, or what the repair waits for."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -115,7 +125,10 @@ class SymbolStatus:
     trades: int
     duplicates: int
     gaps: tuple[Gap, ...]
+    """Open and unfillable ones, and the newest of those that were filled."""
     gaps_filled: int
+    minutes_left: int = 0
+    """Minutes that have ended and have no bar yet: what a catch-up still has to do."""
 
 
 @attrs.frozen(slots=True, kw_only=True)

@@ -12,18 +12,19 @@ class GapState(Enum):
     """What became of a range of trade ids that was not seen."""
 
     OPEN = "open"
+    FILLED = "filled"
     UNFILLABLE = "unfillable"
 
 
 @attrs.frozen(slots=True)
 class Gap:
-    """Trade ids ``first_id..last_id`` of one symbol, both included, that were not seen."""
+    """Trade ids ``first_id..last_id`` of one symbol, both included, that were not seen, or not at first."""
 
     first_id: int
     last_id: int
     state: GapState
     reason: str
-    """Why it cannot be filled, or what the repair waits for."""
+    """Why it cannot be filled, or what the repair waits for; nothing for one that was filled."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -45,8 +46,11 @@ class SymbolStatus:
     duplicates: int = 0
     """Trades that came again and were not counted."""
     gaps: tuple[Gap, ...] = ()
-    """Open and unfillable ones."""
+    """Open and unfillable ones, and the newest of those that were filled."""
+    gaps_found: int = 0
     gaps_filled: int = 0
+    minutes_left: int = 0
+    """Minutes that have ended and have no bar yet: what a catch-up still has to do."""
 
 
 @attrs.frozen(slots=True, kw_only=True)

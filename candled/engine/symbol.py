@@ -11,8 +11,10 @@ from candled.domain.bar import NO_TRADE, Bar
 from candled.domain.event import BarEvent, BarEventKind
 from candled.domain.id_ranges import IdRanges
 from candled.domain.interval import MINUTE, ONE_MINUTE
+from candled.domain.status import Gap, GapState
 from candled.domain.trade import Trade
 from candled.engine.continuity import Continuity, Sighting
+from candled.engine.gaps import GapBook
 from candled.engine.minute import Minute
 
 WINDOW_MINUTES: Final = 10
@@ -31,9 +33,6 @@ class Counts:
     """Trades that came again and were not counted."""
     overlaps: int = 0
     """Aggregates not applied because part of their ids had been seen."""
-    gaps: int = 0
-    """Jumps in trade ids."""
-    gaps_filled: int = 0
     closes: int = 0
     incomplete_closes: int = 0
     revisions: int = 0
@@ -51,6 +50,7 @@ class SymbolEngine:
         self.symbol = symbol
         self.continuity = Continuity()
         self.counts = Counts()
+        self.gap_book = GapBook()
         self.lag = 0
         """Arrival of the newest trade after its exchange time, microseconds."""
         self.last_trade: Trade | None = None
@@ -81,7 +81,6 @@ class SymbolEngine:
         self._evicted: dict[int, list[tuple[int, int]]] = {}
         """Ids that arrived for minutes no longer in memory, by open time."""
         self._dirty = False
-        self._gaps_before: list[tuple[int, int]] = []
 
     # -- from stored bars ---------------------------------------------------------------------------------------
 
@@ -172,7 +171,7 @@ class SymbolEngine:
         """After a batch: tell each closed bar that changed, once, when its ids are decided."""
         if self.continuity.changed:
             self.continuity.changed = False
-            self._count_gaps()
+            self.gap_book.note(self.continuity.missing, self.continuity.proves)
         elif not self._dirty:
             return
         self._dirty = False
@@ -302,6 +301,19 @@ class SymbolEngine:
                 self._withheld.discard(number, number)
                 self._publish(minute, replace(bar, revision=1), BarEventKind.REVISION, exchange_time, events)
         self._dirty = True
+
+    @property
+    def minutes_left(self) -> int:
+        """Minutes that have ended and have no bar yet: they wait for their trades or for the exchange's klines."""
+        if self._frontier is None:
+            return 0
+        held = max(0, self._due - self._frontier) // MINUTE
+        return held + sum(last - first + 1 for first, last in self._withheld)
+
+    def gaps(self) -> tuple[Gap, ...]:
+        """Missing and unfillable ranges, and those filled lately, by id."""
+        filled = [Gap(first, last, GapState.FILLED, "") for first, last in self.gap_book.newest_filled]
+        return tuple(sorted((*self.continuity.gaps(), *filled), key=lambda gap: gap.first_id))
 
     @property
     def lacks_something(self) -> bool:
@@ -455,14 +467,6 @@ class SymbolEngine:
     def _close_before(self, open_time: int) -> int | None:
         index = bisect_left(self._order, open_time)
         return self._minutes[self._order[index - 1]].last_price if index else self._carried_close
-
-    def _count_gaps(self) -> None:
-        missing = self.continuity.missing
-        self.counts.gaps += sum(
-            not any(first <= b and last >= a for a, b in self._gaps_before) for first, last in missing
-        )
-        self.counts.gaps_filled += sum(self.continuity.proves(first, last) for first, last in self._gaps_before)
-        self._gaps_before = missing
 
     # -- bounded memory -----------------------------------------------------------------------------------------
 

@@ -82,11 +82,17 @@ class Repairer:
         self._rng = rng
         self._wake = trio.Event()
         self._busy: set[str] = set()
+        self._trouble: dict[str, str] = {}
+        """Why the last step of a symbol's repair brought nothing."""
         self._log = structlog.get_logger(__name__)
 
     def wake(self) -> None:
         """The engine may lack something new."""
         self._wake.set()
+
+    def trouble(self, symbol: str) -> str | None:
+        """What this symbol's repair waits for; None if it goes on."""
+        return self._trouble.get(symbol)
 
     async def run(self) -> None:
         """Repair until cancelled."""
@@ -104,21 +110,25 @@ class Repairer:
         backoff = Backoff(self._rng)
         try:
             while symbol in self._wishes.symbols():
+                trouble = "the exchange does not show it yet"
                 try:
                     progress = await work.step()
                 except SourceUnavailableError as error:
-                    progress = False
+                    progress, trouble = False, str(error)
                     self.counts.failures += 1
                     self._log.warning("repair waits for the exchange", symbol=symbol, reason=str(error))
                 except SourceRefusedError as error:
-                    progress = False
+                    progress, trouble = False, str(error)
                     self.counts.failures += 1
                     self._log.error("repair refused by the exchange", symbol=symbol, reason=str(error))
                 if progress:
+                    self._trouble.pop(symbol, None)
                     backoff.reset()
                 else:
+                    self._trouble[symbol] = trouble
                     await trio.sleep(backoff.next())
         finally:
+            self._trouble.pop(symbol, None)
             self._busy.discard(symbol)
             self._wake.set()
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from candled.cli import parts
 from candled.cli.main import main
-from candled.client import Bar, Gap, Kind
+from candled.client import Bar, Gap, GapState, Kind
 from tests.cli import fakes
 from tests.cli.demo import CANDLED, demo
 
@@ -159,12 +159,17 @@ def test_a_wrong_query_is_one_line(invoke, stored) -> None:
 
 
 def test_status_shows_symbols_and_their_gaps(invoke, client) -> None:
-    gap = Gap(first_trade_id=5, last_trade_id=9, unfillable=False, reason="fetching")
-    client.state = fakes.make_status(symbols=(fakes.make_symbol_status(gaps=(gap,)),))
+    gaps = (
+        Gap(first_trade_id=5, last_trade_id=9, state=GapState.OPEN, reason="fetching"),
+        Gap(first_trade_id=20, last_trade_id=20, state=GapState.FILLED, reason=""),
+    )
+    client.state = fakes.make_status(symbols=(fakes.make_symbol_status(gaps=gaps, minutes_left=77),))
     result = invoke("status")
     assert result.exit_code == 0
     assert "synthetic seed=1" in result.stdout
     assert "BTCUSDT: open gap 5..9: fetching" in result.stdout
+    assert "BTCUSDT: filled gap 20..20\n" in result.stdout
+    assert "77 minutes" in result.stdout
 
 
 def test_status_of_a_daemon_that_is_not_ready_says_why_and_exits_3(invoke, client) -> None:

@@ -235,5 +235,5 @@ async def _daemon(world: _World) -> AsyncIterator[_Daemon]:
                 yield _Daemon(pipeline, hub, history)
             finally:
                 for symbol in engine.symbols.values():
-                    world.outcome.gaps += symbol.counts.gaps
+                    world.outcome.gaps += symbol.gap_book.found
                     world.outcome.overlaps += symbol.counts.overlaps

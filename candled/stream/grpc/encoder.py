@@ -21,6 +21,7 @@ from candled.stream.message import Message
 _SEQUENCE_TAG: Final = bytes([pb.StreamBarsResponse.DESCRIPTOR.fields_by_name["sequence"].number << 3])
 _SEND_TIME_TAG: Final = bytes([pb.StreamBarsResponse.DESCRIPTOR.fields_by_name["send_time"].number << 3 | 2])
 _GAP_STATES: Final = {
+    GapState.FILLED: pb.GapState.GAP_STATE_FILLED,
     GapState.OPEN: pb.GapState.GAP_STATE_OPEN,
     GapState.UNFILLABLE: pb.GapState.GAP_STATE_UNFILLABLE,
 }
@@ -140,6 +141,7 @@ def _symbol_status(status: SymbolStatus) -> pb.SymbolStatus:
         duplicates=status.duplicates,
         gaps=[_gap(gap) for gap in status.gaps],
         gaps_filled=status.gaps_filled,
+        minutes_left=status.minutes_left,
         last_price="" if status.last_price is None else format_units(status.last_price),
     )
     if status.last_trade_id != NO_TRADE:

@@ -103,12 +103,18 @@ class GapState(betterproto2.Enum):
     The exchange does not have it: bars that touch it stay incomplete.
     """
 
+    FILLED = 3
+    """
+    It was repaired: its trades are counted.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
             0: "GAP_STATE_UNSPECIFIED",
             1: "GAP_STATE_OPEN",
             2: "GAP_STATE_UNFILLABLE",
+            3: "GAP_STATE_FILLED",
         }
 
     @classmethod
@@ -117,6 +123,7 @@ class GapState(betterproto2.Enum):
             "GAP_STATE_UNSPECIFIED": 0,
             "GAP_STATE_OPEN": 1,
             "GAP_STATE_UNFILLABLE": 2,
+            "GAP_STATE_FILLED": 3,
         }
 
 
@@ -207,7 +214,7 @@ default_message_pool.register_message("candled.v1", "Bar", Bar)
 @dataclass(eq=False, repr=False)
 class Gap(betterproto2.Message):
     """
-    Trade ids that were not seen.
+    Trade ids that were not seen, or not at first.
     """
 
     first_trade_id: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
@@ -218,7 +225,7 @@ class Gap(betterproto2.Message):
 
     reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    Why it cannot be filled, or what the repair waits for.
+    Why it cannot be filled, or what the repair waits for; empty for one that was filled.
     """
 
 
@@ -463,10 +470,18 @@ class SymbolStatus(betterproto2.Message):
     """
 
     gaps: "list[Gap]" = betterproto2.field(10, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Open and unfillable ones, and the newest of those that were filled.
+    """
 
     gaps_filled: "int" = betterproto2.field(11, betterproto2.TYPE_INT64)
 
     last_price: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+
+    minutes_left: "int" = betterproto2.field(13, betterproto2.TYPE_INT64)
+    """
+    Minutes that have ended and have no bar yet: what a catch-up still has to do.
+    """
 
 
 default_message_pool.register_message("candled.v1", "SymbolStatus", SymbolStatus)
