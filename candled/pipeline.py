@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from candled.aggregator import Aggregator, EngineWishes, Submitted
+from candled.catch_up import tell_catch_up
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent
 from candled.domain.feed_event import FeedEvent
@@ -16,7 +17,7 @@ from candled.domain.interval import MICROSECONDS, MINUTE, ONE_MINUTE
 from candled.engine.engine import Engine
 from candled.engine.rollup import RollUp
 from candled.feed.binance.feed import BinanceFeed
-from candled.feed.interface import Connect, ExchangeDescription, TradeSource
+from candled.feed.interface import TRADING, Connect, ExchangeDescription, TradeSource
 from candled.feed.listings import Listings, ListingWatch
 from candled.feed.repair import Repairer, RepairWays
 from candled.settings import DaemonSettings
@@ -192,7 +193,17 @@ async def open_pipeline(
             field.start_soon(feed.run, send.clone())
             field.start_soon(repairer.run)
             field.start_soon(watch.run)
+            field.start_soon(tell_catch_up, lambda: _minutes_left(engine, listings))
             try:
                 yield Pipeline(engine, rollup, feed, listings, repairer, stored, send.statistics)
             finally:
                 field.cancel_scope.cancel()
+
+
+def _minutes_left(engine: Engine, listings: Listings) -> dict[str, int]:
+    """Of the symbols that are traded: for the others the exchange has no klines."""
+    return {
+        symbol: found.minutes_left
+        for symbol, found in engine.symbols.items()
+        if listings.status(symbol) == TRADING
+    }

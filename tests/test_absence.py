@@ -1,0 +1,122 @@
+"""A daemon that was away for days catches up: visibly, within the exchange's limits, and without a hole."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import structlog
+import trio
+from trio.testing import MockClock
+
+from candled.catch_up import CatchUp
+from candled.domain.interval import MICROSECONDS
+from candled.domain.status import GapState
+from candled.exchange.core import Exchange
+from candled.exchange.memory import MemoryExchange, open_memory_exchange
+from tests.memory_daemon import make_exchange, open_memory_daemon
+
+
+@pytest.fixture
+def autojump_clock() -> MockClock:
+    return MockClock(autojump_threshold=0)
+
+
+def test_what_is_left_is_told_when_it_changes_and_once_when_nothing_is() -> None:
+    catch_up = CatchUp()
+    assert catch_up.look({"A": 2, "B": 0}) is None, "the last minutes are everyday"
+    assert catch_up.look({"A": 4000, "B": 1000}) == (5000, 2, "A")
+    assert catch_up.look({"A": 4000, "B": 1000}) is None
+    assert catch_up.look({"A": 3, "B": 1000}) == (1000, 1, "B")
+    assert catch_up.look({"A": 1, "B": 0}) == (0, 0, "")
+    assert catch_up.look({"A": 2, "B": 1}) is None
+
+
+def pass_time(exchange: Exchange, seconds: float) -> None:
+    """So much time passes at the exchange, at once."""
+    exchange.clock._origin += int(seconds * MICROSECONDS)
+
+
+@asynccontextmanager
+async def open_network(exchange: Exchange) -> AsyncIterator[tuple[MemoryExchange, list[int]]]:
+    """An exchange in memory, and the status of each of its answers."""
+    statuses: list[int] = []
+    answer = exchange.rest.answer
+
+    async def watched(request):
+        found = await answer(request)
+        statuses.append(found.status)
+        return found
+
+    exchange.rest.answer = watched
+    async with open_memory_exchange(exchange) as network:
+        yield network, statuses
+
+
+async def test_after_three_days_every_minute_is_there_and_no_limit_was_tripped(autojump_clock: MockClock) -> None:
+    symbols = ("BTCUSDT", "PEPEUSDT")
+    exchange = make_exchange(symbols, rate=0.05)
+    async with open_network(exchange) as (network, statuses):
+        async with open_memory_daemon(network, symbols=symbols) as daemon:
+            await daemon.closes(2, symbols)
+            store = daemon.store
+        pass_time(exchange, 3 * 86_400)
+        with structlog.testing.capture_logs() as logs:
+            async with open_memory_daemon(network, store, symbols) as daemon:
+                await daemon.until(lambda: daemon.status("BTCUSDT").minutes_left > 4000)
+                await daemon.until(lambda: any(line["event"] == "caught up" for line in logs))
+                assert daemon.status("BTCUSDT").minutes_left < 5
+                await daemon.is_whole(symbols)
+                assert len(daemon.bars("BTCUSDT")) > 4320
+        told = [line["minutes_left"] for line in logs if line["event"] == "catching up"]
+        assert told[0] > 4320
+        assert statuses
+        assert {429, 418}.isdisjoint(statuses)
+
+
+async def test_an_unfillable_range_is_listed_again_after_a_restart(autojump_clock: MockClock) -> None:
+    exchange = make_exchange()
+    async with open_memory_exchange(exchange) as network:
+        async with open_memory_daemon(network) as daemon:
+            await daemon.closes(2)
+            exchange.command("unfillable=0.5")
+            daemon.pipeline.feed.follow([])  # what comes now is missed for good
+            await trio.sleep(1200)
+            daemon.pipeline._follow()
+            await daemon.until(lambda: unfillable(daemon.status("BTCUSDT")) != [])
+            await daemon.closes(3)
+            before = unfillable(daemon.status("BTCUSDT"))
+            store = daemon.store
+        async with open_memory_daemon(network, store) as daemon:
+            await daemon.until(lambda: unfillable(daemon.status("BTCUSDT")) != [], seconds=120)
+            await trio.sleep(60)
+            after = unfillable(daemon.status("BTCUSDT"))
+            assert all(any(a <= first and last <= b for a, b in after) for first, last in before)
+            for gap in daemon.status("BTCUSDT").gaps:
+                assert gap.state is not GapState.UNFILLABLE or "passed over" in gap.reason
+
+
+def unfillable(status) -> list[tuple[int, int]]:
+    return [(gap.first_id, gap.last_id) for gap in status.gaps if gap.state is GapState.UNFILLABLE]
+
+
+async def test_an_open_gap_says_what_its_repair_waits_for_and_a_filled_one_stays_listed(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = make_exchange()
+    async with open_memory_exchange(exchange) as network, open_memory_daemon(network) as daemon:
+        await daemon.closes(2)
+        exchange.command("rest_500=1,cut,refuse")
+        await trio.sleep(60)
+        exchange.command("refuse=off")
+
+        def waits() -> bool:
+            gaps = daemon.status("BTCUSDT").gaps
+            return any(gap.state is GapState.OPEN and "status 500" in gap.reason for gap in gaps)
+
+        await daemon.until(waits)
+        (hole,) = [gap for gap in daemon.status("BTCUSDT").gaps if gap.state is GapState.OPEN]
+        exchange.command("rest_500=off")
+        await daemon.until(lambda: all(gap.state is GapState.FILLED for gap in daemon.status("BTCUSDT").gaps))
+        filled = daemon.status("BTCUSDT").gaps[-1]
+        assert (filled.first_id, filled.last_id) == (hole.first_id, hole.last_id)
+        await daemon.is_whole(("BTCUSDT",))
