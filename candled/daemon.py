@@ -5,7 +5,8 @@ feed --events--> engine --bars--> stream, for whoever listens, and history, for 
 
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 import attrs
@@ -67,23 +68,20 @@ async def run_daemon(
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             stop = trio.Event()
-            starting = trio.CancelScope()
 
             async def wait_for_signal() -> None:
                 async for number in signals:
                     log.info("stopping", signal=signal.Signals(number).name)
                     stop.set()
-                    starting.cancel()
 
             nursery.start_soon(wait_for_signal)
-            await serve_daemon(settings, stop, starting, logs=logs, task_status=task_status)
+            await serve_daemon(settings, stop, logs=logs, task_status=task_status)
             nursery.cancel_scope.cancel()
 
 
 async def serve_daemon(
     settings: DaemonSettings,
     stop: trio.Event,
-    starting: trio.CancelScope,
     *,
     logs: LogCounts | None = None,
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
@@ -93,7 +91,6 @@ async def serve_daemon(
     Arguments:
         settings: see there.
         stop: set to end in order.
-        starting: cancelled to give up before trades flow.
         logs: counts of log lines, for the metrics.
         task_status: started with the bound addresses once bars can be streamed and queried.
     """
@@ -103,11 +100,7 @@ async def serve_daemon(
     async with open_rest(settings.rest_urls, settings.rest_weight_per_minute) as rest, trio.open_nursery() as http:
         collectors = make_collectors(status=vitals.status, rest=rest, logs=logs, parts=lambda: shown.parts)
         http_address = await http.start(_serve_http, settings, vitals, collectors, shown)
-        description = None
-        with starting:
-            description = await _describe(rest, settings, vitals, rng)
-        if description is not None:
-            await _serve_bars(settings, stop, rest, description, vitals, http_address, shown, rng, task_status)
+        await _serve_bars(settings, stop, rest, vitals, http_address, shown, rng, task_status)
         http.cancel_scope.cancel()
 
 
@@ -121,33 +114,37 @@ async def _serve_bars(
     settings: DaemonSettings,
     stop: trio.Event,
     rest: BinanceRest,
-    description: ExchangeDescription,
     vitals: Vitals,
     http_address: str,
     shown: "_Shown",
     rng: random.Random,
     task_status: trio.TaskStatus[Addresses],
 ) -> None:
-    async with (
-        open_history(settings.data_dir, exchange=description.identity) as history,
-        trio.open_nursery() as writer,
-    ):
+    async with open_history(settings.data_dir, exchange="") as history, trio.open_nursery() as writer:
         send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
         await writer.start(history.serve, receive_closed)
         next_position = positions_of(history.epoch)
-        await _backfill_new_symbols(settings, rest, history, next_position)
-        engine, rollup = await restore(settings, history, next_position)
-        hub = Hub(
-            clock=trio.current_time,
-            snapshot=rollup.forming,
-            symbols=lambda: list(engine.symbols),
-            stored=history,
-            backlog_max=settings.grpc_backlog_max,
-            streams_max=settings.grpc_streams_max,
-        )
-        async with (
-            send_closed,
-            open_grpc_server(
+        vitals.keeping(history)
+        known = await history.newest_bars()
+        description = None
+        async with send_closed:
+            if not known.keys() >= set(settings.symbols):
+                # Without stored bars of every symbol there is less to serve than to find out.
+                async with _until(stop):
+                    description = await _describe(rest, settings, history, vitals, rng)
+                    await _backfill_new_symbols(settings, rest, history, next_position)
+                if stop.is_set():
+                    return
+            engine, rollup = await restore(settings, history, next_position)
+            hub = Hub(
+                clock=trio.current_time,
+                snapshot=rollup.forming,
+                symbols=lambda: list(engine.symbols),
+                stored=history,
+                backlog_max=settings.grpc_backlog_max,
+                streams_max=settings.grpc_streams_max,
+            )
+            async with open_grpc_server(
                 settings.grpc_address,
                 hub=hub,
                 stored=history,
@@ -158,28 +155,47 @@ async def _serve_bars(
                     client_authority=settings.grpc_tls_client_authority,
                     tokens=settings.tokens_file,
                 ),
-            ) as grpc,
-            open_pipeline(
-                settings,
-                description,
-                engine,
-                rollup,
-                source=rest,
-                stored=history,
-                hub=hub,
-                closed=send_closed.clone(),
-                connect=connect_tcp,
-                rng=rng,
-            ) as pipeline,
-        ):
-            vitals.serving(description, pipeline, history)
-            shown.chart = ChartSource(hub, history, vitals.status)
-            queues = {"engine": pipeline.waiting, "history": send_closed.statistics}
-            shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, queues)
-            log.info("serving", grpc=grpc.address, http=http_address, symbols=list(settings.symbols))
-            task_status.started(Addresses(grpc.address, http_address))
+            ) as grpc:
+                shown.chart = ChartSource(hub, history, vitals.status)
+                log.info("serving", grpc=grpc.address, http=http_address, symbols=list(settings.symbols))
+                task_status.started(Addresses(grpc.address, http_address))
+                if description is None:
+                    async with _until(stop):
+                        description = await _describe(rest, settings, history, vitals, rng)
+                if description is None or stop.is_set():
+                    vitals.stopping = True
+                    return
+                async with open_pipeline(
+                    settings,
+                    description,
+                    engine,
+                    rollup,
+                    source=rest,
+                    stored=history,
+                    hub=hub,
+                    closed=send_closed.clone(),
+                    connect=connect_tcp,
+                    rng=rng,
+                ) as pipeline:
+                    vitals.reading(description, pipeline)
+                    queues = {"engine": pipeline.waiting, "history": send_closed.statistics}
+                    shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, queues)
+                    await stop.wait()
+                    vitals.stopping = True
+
+
+@asynccontextmanager
+async def _until(stop: trio.Event) -> AsyncIterator[None]:
+    """What is inside is given up once ``stop`` is set."""
+    async with trio.open_nursery() as nursery:
+
+        async def give_up() -> None:
             await stop.wait()
-            vitals.stopping = True
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(give_up)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 async def _backfill_new_symbols(
@@ -227,13 +243,13 @@ class _Shown:
 
 
 async def _describe(
-    rest: BinanceRest, settings: DaemonSettings, vitals: Vitals, rng: random.Random
+    rest: BinanceRest, settings: DaemonSettings, history: DurableHistory, vitals: Vitals, rng: random.Random
 ) -> ExchangeDescription:
-    """Ask the exchange for itself and the symbols, until it answers."""
+    """Ask the exchange for itself and the symbols, until it answers; its bars and no other's may be kept here."""
     backoff = Backoff(rng)
     while True:
         try:
-            return await rest.describe(settings.symbols)
+            description = await rest.describe(settings.symbols)
         except SourceUnavailableError as error:
             delay = backoff.next()
             vitals.waiting = f"The exchange does not answer: {error}."
@@ -243,3 +259,6 @@ async def _describe(
             await trio.sleep(delay)
         except SourceRefusedError as error:
             raise UserError(f"The exchange refuses to describe the symbols: {error.args[0]}.") from error
+        else:
+            history.bind(description.identity)
+            return description
