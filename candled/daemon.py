@@ -6,7 +6,7 @@ feed --events--> engine --bars--> stream, for whoever listens, and history, for 
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import attrs
@@ -14,9 +14,8 @@ import structlog
 import trio
 from prometheus_client.registry import Collector
 
-from candled.backfill import backfill
+from candled.backfill import backfill_new
 from candled.domain.event import BarEvent, positions_of
-from candled.domain.interval import MINUTE, ONE_MINUTE
 from candled.domain.shards import parse_shards
 from candled.errors import UserError
 from candled.feed.backoff import Backoff
@@ -27,6 +26,7 @@ from candled.history import DurableHistory, open_history
 from candled.logs import LogCounts
 from candled.metrics import Parts, make_collectors
 from candled.pipeline import open_pipeline, restore
+from candled.reload import Reloader
 from candled.settings import DaemonSettings
 from candled.stream.access import BearerTokens
 from candled.stream.grpc.security import SecurityFiles
@@ -49,9 +49,18 @@ class Addresses:
     http: str
 
 
+@attrs.frozen
+class Reload:
+    """How the settings are read again, and whenever that is asked for."""
+
+    reread: Callable[[], DaemonSettings]
+    requests: trio.MemoryReceiveChannel[None]
+
+
 async def run_daemon(
     settings: DaemonSettings,
     *,
+    reread: Callable[[], DaemonSettings] | None = None,
     logs: LogCounts | None = None,
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -59,23 +68,31 @@ async def run_daemon(
 
     Arguments:
         settings: see there.
+        reread: reads them again on SIGHUP; without it, SIGHUP does what it does to any process.
         logs: counts of log lines, for the metrics.
         task_status: started with the bound addresses once bars can be streamed and queried.
 
     Raises:
         UserError: something outside candled keeps it from working; the text says what to change.
     """
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    numbers = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if reread else [])]
+    with trio.open_signal_receiver(*numbers) as signals:
         async with trio.open_nursery() as nursery:
             stop = trio.Event()
+            ask_to_reload, reload_requests = trio.open_memory_channel[None](1)
 
             async def wait_for_signal() -> None:
                 async for number in signals:
+                    if number == signal.SIGHUP:
+                        with suppress(trio.WouldBlock):  # one that waits is enough
+                            ask_to_reload.send_nowait(None)
+                        continue
                     log.info("stopping", signal=signal.Signals(number).name)
                     stop.set()
 
             nursery.start_soon(wait_for_signal)
-            await serve_daemon(settings, stop, logs=logs, task_status=task_status)
+            reload = Reload(reread, reload_requests) if reread else None
+            await serve_daemon(settings, stop, reload=reload, logs=logs, task_status=task_status)
             nursery.cancel_scope.cancel()
 
 
@@ -83,6 +100,7 @@ async def serve_daemon(
     settings: DaemonSettings,
     stop: trio.Event,
     *,
+    reload: Reload | None = None,
     logs: LogCounts | None = None,
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -91,6 +109,7 @@ async def serve_daemon(
     Arguments:
         settings: see there.
         stop: set to end in order.
+        reload: reads the settings again while bars are served.
         logs: counts of log lines, for the metrics.
         task_status: started with the bound addresses once bars can be streamed and queried.
     """
@@ -100,7 +119,7 @@ async def serve_daemon(
     async with open_rest(settings.rest_urls, settings.rest_weight_per_minute) as rest, trio.open_nursery() as http:
         collectors = make_collectors(status=vitals.status, rest=rest, logs=logs, parts=lambda: shown.parts)
         http_address = await http.start(_serve_http, settings, vitals, collectors, shown)
-        await _serve_bars(settings, stop, rest, vitals, http_address, shown, rng, task_status)
+        await _serve_bars(settings, stop, reload, rest, vitals, http_address, shown, rng, task_status)
         http.cancel_scope.cancel()
 
 
@@ -113,6 +132,7 @@ def _symbols_elsewhere(settings: DaemonSettings) -> dict[str, str]:
 async def _serve_bars(
     settings: DaemonSettings,
     stop: trio.Event,
+    reload: Reload | None,
     rest: BinanceRest,
     vitals: Vitals,
     http_address: str,
@@ -123,16 +143,18 @@ async def _serve_bars(
     async with open_history(settings.data_dir, exchange="") as history, trio.open_nursery() as writer:
         send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
         await writer.start(history.serve, receive_closed)
-        next_position = positions_of(history.epoch)
         vitals.keeping(history)
-        known = await history.newest_bars()
+        next_position = positions_of(history.epoch)
         description = None
         async with send_closed:
-            if not known.keys() >= set(settings.symbols):
+            stored = await history.symbols()
+            new = [symbol for symbol in settings.symbols if symbol not in stored]
+            if new:
                 # Without stored bars of every symbol there is less to serve than to find out.
                 async with _until(stop):
                     description = await _describe(rest, settings, history, vitals, rng)
-                    await _backfill_new_symbols(settings, rest, history, next_position)
+                    if settings.backfill_hours > 0:
+                        await backfill_new(new, settings.backfill_hours, rest, history, next_position)
                 if stop.is_set():
                     return
             engine, rollup = await restore(settings, history, next_position)
@@ -162,26 +184,43 @@ async def _serve_bars(
                 if description is None:
                     async with _until(stop):
                         description = await _describe(rest, settings, history, vitals, rng)
-                if description is None or stop.is_set():
-                    vitals.stopping = True
-                    return
-                async with open_pipeline(
-                    settings,
-                    description,
-                    engine,
-                    rollup,
-                    source=rest,
-                    stored=history,
-                    hub=hub,
-                    closed=send_closed.clone(),
-                    connect=connect_tcp,
-                    rng=rng,
-                ) as pipeline:
-                    vitals.reading(description, pipeline)
-                    queues = {"engine": pipeline.waiting, "history": send_closed.statistics}
-                    shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, queues)
-                    await stop.wait()
-                    vitals.stopping = True
+                if description is not None and not stop.is_set():
+                    async with (
+                        open_pipeline(
+                            settings,
+                            description,
+                            engine,
+                            rollup,
+                            source=rest,
+                            stored=history,
+                            hub=hub,
+                            closed=send_closed.clone(),
+                            connect=connect_tcp,
+                            rng=rng,
+                        ) as pipeline,
+                        trio.open_nursery() as attendants,
+                    ):
+                        vitals.reading(pipeline)
+                        queues = {"engine": pipeline.waiting, "history": send_closed.statistics}
+                        shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, queues)
+                        if reload is not None:
+                            reloader = Reloader(
+                                settings,
+                                reload.reread,
+                                pipeline=pipeline,
+                                source=rest,
+                                history=history,
+                                hub=hub,
+                                closed=send_closed,
+                                next_position=next_position,
+                                show_shards=lambda new: setattr(vitals, "elsewhere", _symbols_elsewhere(new)),
+                                rng=rng,
+                            )
+                            attendants.start_soon(reloader.run, reload.requests)
+                        await stop.wait()
+                        vitals.stopping = True
+                        attendants.cancel_scope.cancel()
+                vitals.stopping = True
 
 
 @asynccontextmanager
@@ -196,24 +235,6 @@ async def _until(stop: trio.Event) -> AsyncIterator[None]:
         nursery.start_soon(give_up)
         yield
         nursery.cancel_scope.cancel()
-
-
-async def _backfill_new_symbols(
-    settings: DaemonSettings, rest: BinanceRest, history: DurableHistory, next_position: Callable[[], int]
-) -> None:
-    """Give symbols that have no bar yet some to begin with; where the exchange does not answer, go without."""
-    if settings.backfill_hours <= 0:
-        return
-    known = await history.newest_bars()
-    try:
-        end = ONE_MINUTE.floor(await rest.server_time())
-        start = end - round(settings.backfill_hours * 60) * MINUTE
-        for symbol in settings.symbols:
-            if symbol not in known:
-                bars = await backfill(rest, history, symbol, start, end, next_position)
-                log.info("backfilled", symbol=symbol, bars=bars)
-    except (SourceUnavailableError, SourceRefusedError) as error:
-        log.warning("cannot backfill", reason=str(error))
 
 
 async def _serve_http(
@@ -260,5 +281,6 @@ async def _describe(
         except SourceRefusedError as error:
             raise UserError(f"The exchange refuses to describe the symbols: {error.args[0]}.") from error
         else:
+            description.check(settings.symbols)
             history.bind(description.identity)
             return description
