@@ -22,7 +22,7 @@ from candled.feed.backoff import Backoff
 from candled.feed.binance.rest import BinanceRest, open_rest
 from candled.feed.interface import ExchangeDescription, SourceRefusedError, SourceUnavailableError
 from candled.feed.websocket import connect_tcp
-from candled.history import DurableHistory, open_history
+from candled.history import DurableHistory, HistorySettings, open_history
 from candled.logs import LogCounts
 from candled.metrics import Parts, make_collectors
 from candled.pipeline import open_pipeline, restore
@@ -129,7 +129,9 @@ async def _serve_bars(
     task_status: trio.TaskStatus[Addresses],
 ) -> None:
     async with (
-        open_history(settings.data_dir, exchange=description.identity) as history,
+        open_history(
+            settings.data_dir, exchange=description.identity, settings=HistorySettings.of(settings)
+        ) as history,
         trio.open_nursery() as writer,
     ):
         send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
