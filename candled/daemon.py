@@ -22,7 +22,7 @@ from candled.feed.backoff import Backoff
 from candled.feed.binance.rest import BinanceRest, open_rest
 from candled.feed.interface import ExchangeDescription, SourceRefusedError, SourceUnavailableError
 from candled.feed.websocket import connect_tcp
-from candled.history import DurableHistory, open_history
+from candled.history import DurableHistory, HistorySettings, open_history
 from candled.logs import LogCounts
 from candled.metrics import Parts, make_collectors
 from candled.pipeline import open_pipeline, restore
@@ -140,7 +140,10 @@ async def _serve_bars(
     rng: random.Random,
     task_status: trio.TaskStatus[Addresses],
 ) -> None:
-    async with open_history(settings.data_dir, exchange="") as history, trio.open_nursery() as writer:
+    async with (
+        open_history(settings.data_dir, exchange="", settings=HistorySettings.of(settings)) as history,
+        trio.open_nursery() as writer,
+    ):
         send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
         await writer.start(history.serve, receive_closed)
         vitals.keeping(history)
