@@ -6,6 +6,7 @@ feed --events--> engine --bars--> stream, for whoever listens, and history, for 
 import random
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import attrs
@@ -23,6 +24,7 @@ from candled.feed.binance.rest import BinanceRest, open_rest
 from candled.feed.interface import ExchangeDescription, SourceRefusedError, SourceUnavailableError
 from candled.feed.websocket import connect_tcp
 from candled.history import DurableHistory, open_history
+from candled.lags import Lags
 from candled.logs import LogCounts
 from candled.metrics import Parts, make_collectors
 from candled.pipeline import open_pipeline, restore
@@ -31,6 +33,7 @@ from candled.stream.access import BearerTokens
 from candled.stream.grpc.security import SecurityFiles
 from candled.stream.grpc.server import open_grpc_server
 from candled.stream.hub import Hub
+from candled.stream.web.application import HttpCounts
 from candled.stream.web.chart import ChartSource
 from candled.stream.web.server import serve_http
 from candled.vitals import Vitals
@@ -101,8 +104,11 @@ async def serve_daemon(
     vitals = Vitals(_symbols_elsewhere(settings))
     shown = _Shown()
     async with open_rest(settings.rest_urls, settings.rest_weight_per_minute) as rest, trio.open_nursery() as http:
-        collectors = make_collectors(status=vitals.status, rest=rest, logs=logs, parts=lambda: shown.parts)
-        http_address = await http.start(_serve_http, settings, vitals, collectors, shown)
+        http_counts = HttpCounts()
+        collectors = make_collectors(
+            status=vitals.status, rest=rest, http=http_counts, logs=logs, parts=lambda: shown.parts
+        )
+        http_address = await http.start(_serve_http, settings, vitals, collectors, http_counts, shown)
         description = None
         with starting:
             description = await _describe(rest, settings, vitals, rng)
@@ -133,7 +139,11 @@ async def _serve_bars(
         trio.open_nursery() as writer,
     ):
         send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
-        await writer.start(history.serve, receive_closed)
+        lags = Lags()
+        await writer.start(
+            partial(history.serve, stored=lambda position: lags.kept(position, trio.current_time())),
+            receive_closed,
+        )
         next_position = positions_of(history.epoch)
         await _backfill_new_symbols(settings, rest, history, next_position)
         engine, rollup = await restore(settings, history, next_position)
@@ -170,12 +180,13 @@ async def _serve_bars(
                 closed=send_closed.clone(),
                 connect=connect_tcp,
                 rng=rng,
+                lags=lags,
             ) as pipeline,
         ):
             vitals.serving(description, pipeline, history)
             shown.chart = ChartSource(hub, history, vitals.status)
             queues = {"engine": pipeline.waiting, "history": send_closed.statistics}
-            shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, queues)
+            shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, grpc, lags, queues)
             log.info("serving", grpc=grpc.address, http=http_address, symbols=list(settings.symbols))
             task_status.started(Addresses(grpc.address, http_address))
             await stop.wait()
@@ -204,6 +215,7 @@ async def _serve_http(
     settings: DaemonSettings,
     vitals: Vitals,
     collectors: Sequence[Collector],
+    counts: HttpCounts,
     shown: "_Shown",
     *,
     task_status: trio.TaskStatus[str],
@@ -214,6 +226,7 @@ async def _serve_http(
         collectors=collectors,
         tokens=BearerTokens(settings.tokens_file) if settings.tokens_file else None,
         chart=(lambda: shown.chart) if settings.chart else None,
+        counts=counts,
         task_status=task_status,
     )
 

@@ -18,6 +18,7 @@ from candled.engine.rollup import RollUp
 from candled.feed.binance.feed import BinanceFeed
 from candled.feed.interface import Connect, ExchangeDescription, TradeSource
 from candled.feed.repair import Repairer, RepairWays
+from candled.lags import Lags
 from candled.settings import DaemonSettings
 
 FEED_EVENTS: Final = 2_000
@@ -119,6 +120,7 @@ async def open_pipeline(
     rng: random.Random,
     feed_events: int = FEED_EVENTS,
     ways: RepairWays | None = None,
+    lags: Lags | None = None,
 ) -> AsyncIterator[Pipeline]:
     """Trades become bars while inside. On leaving the feed stops first, and what it brought is still handled.
 
@@ -135,6 +137,7 @@ async def open_pipeline(
         rng: jitter.
         feed_events: how many batches may wait for the engine.
         ways: how gaps are filled, by their size.
+        lags: told how long the stages of a trade's way take.
     """
     send, receive = trio.open_memory_channel[FeedEvent | Submitted](feed_events)
 
@@ -154,7 +157,13 @@ async def open_pipeline(
     )
     repairer = Repairer(source, EngineWishes(engine), submit, description.instruments, rng, ways)
     aggregator = Aggregator(
-        engine, rollup, publish=hub.publish, wanted=hub.wanted, wake_repair=repairer.wake, stored=stored
+        engine,
+        rollup,
+        publish=hub.publish,
+        wanted=hub.wanted,
+        wake_repair=repairer.wake,
+        stored=stored,
+        lags=lags or Lags(),
     )
     async with trio.open_nursery() as engine_room:
         engine_room.start_soon(aggregator.run, receive, closed)
