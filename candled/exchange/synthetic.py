@@ -18,6 +18,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate
 from math import isqrt
+from operator import add
 from random import Random
 from statistics import NormalDist
 from typing import Final
@@ -45,7 +46,7 @@ _NORMAL: Final = [round(1024 * NormalDist().inv_cdf((place + 0.5) / 256)) for pl
 """Draws from the bell curve in units of 1/1024, each as likely as the other."""
 
 _MOODS: Final = [
-    round(1000 * slow * middle * fast) for slow in (0.6, 1.45) for middle in (0.6, 1.5) for fast in (0.75, 1.3)
+    round(1000 * slow * middle * fast) for slow in (0.75, 1.3) for middle in (0.7, 1.35) for fast in (0.8, 1.25)
 ]
 """Swing of a minute, in thousandths of the usual one, by the state of its three scales."""
 
@@ -310,21 +311,23 @@ class SyntheticMarket:
             if noise & 0xFF000 == 0:
                 mood = mood & 0b011 | noise >> 18 & 4
             if noise >> 21 & 31 == 0:
-                trend = (noise >> 26 & 7) * 100 - 350
-            # A burst is a crowd of trades of the usual size; after it come fewer and larger ones for a while.
+                trend = (noise >> 26 & 7) * 60 - 210
+            # A burst is a crowd of small trades; after it come fewer and larger ones for a while.
             crowd = isqrt(1_000_000 * weight // mean)
             kick = max(1000 + (kick - 1000) * 7 // 10, crowd)
             climate = _MOODS[mood] * _HOURS[minute // 60] // 1000
             swing = usual * climate // 1000 * (kick if weight else 500) // 1000
             swings.append(swing)
-            sizes.append(min((climate * kick // max(crowd, 700) << 10) // 1000, _SIZE_MAX))
+            sizes.append(
+                min((climate * kick // max(crowd, 700) << 10) // isqrt(1000 * max(crowd, 1000)), _SIZE_MAX)
+            )
             changes.append(swing * (_NORMAL[noise >> 32] + trend) >> 10)
         begin, end = self._price_at_midnight(symbol, day), self._price_at_midnight(symbol, day + 1)
-        bend = end - begin - sum(changes)
+        # What is amiss at the day's end is made up for where the price moves anyway.
+        bend, whole = end - begin - sum(changes), sum(swings)
+        bends = (bend * part // whole for part in accumulate(swings, initial=0))
         walk = accumulate(changes, initial=begin)
-        return _Path(
-            array("i", (place + bend * minute // 1440 for minute, place in enumerate(walk))), swings, sizes
-        )
+        return _Path(array("i", map(add, walk, bends)), swings, sizes)
 
     def _price_at_midnight(self, symbol: str, day: int) -> int:
         price = _ONE
