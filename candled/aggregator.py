@@ -7,10 +7,11 @@ import trio
 
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
-from candled.domain.feed_event import FeedEvent
-from candled.domain.interval import MINUTE, ONE_MINUTE
+from candled.domain.feed_event import FeedEvent, TradesArrived
+from candled.domain.interval import MICROSECONDS, MINUTE, ONE_MINUTE
 from candled.engine.engine import Engine
 from candled.engine.rollup import MinutesNeeded, RollUp
+from candled.lags import Lags
 
 
 class Submitted:
@@ -70,6 +71,7 @@ class Aggregator:
         wanted: Callable[[str], Collection[str]],
         wake_repair: Callable[[], None],
         stored: StoredBars,
+        lags: Lags,
     ) -> None:
         """Make it; ``run`` does the work.
 
@@ -80,6 +82,7 @@ class Aggregator:
             wanted: intervals of a symbol whose forming bars somebody watches.
             wake_repair: called when the engine may lack something.
             stored: where minutes that left memory are read back.
+            lags: told how long each batch took.
         """
         self._engine = engine
         self._rollup = rollup
@@ -87,6 +90,7 @@ class Aggregator:
         self._wanted = wanted
         self._wake_repair = wake_repair
         self._stored = stored
+        self._lags = lags
         self._needs: list[MinutesNeeded] = []
         self._recall = trio.Event()
 
@@ -112,6 +116,7 @@ class Aggregator:
                     if events:
                         self._publish(self._rollup.apply(events, self._wanted))
                         stored = [event for event in events if event.kind is not BarEventKind.UPDATE]
+                        self._note_lags(item, stored)
                         if stored:
                             await closed.send(stored)
                     if handled is not None:
@@ -133,6 +138,16 @@ class Aggregator:
         with trio.move_on_after(self._engine.seconds_to_next_close(trio.current_time())):
             return await receive.receive()
         return None
+
+    def _note_lags(self, item: FeedEvent | Submitted | None, stored: Sequence[BarEvent]) -> None:
+        """Called when what ``item`` brought has been published."""
+        now = trio.current_time()
+        if isinstance(item, TradesArrived):
+            late = self._engine.time.now(item.received) - item.event_time
+            self._lags.received.observe(max(late, 0) / MICROSECONDS)
+            self._lags.published.observe(now - item.received)
+        if stored:
+            self._lags.told(stored[-1].position, now)
 
     def _look_for_wishes(self) -> None:
         if self._engine.needy:

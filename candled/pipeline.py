@@ -19,6 +19,7 @@ from candled.feed.binance.feed import BinanceFeed
 from candled.feed.interface import Connect, ExchangeDescription, TradeSource
 from candled.feed.listings import Listings, ListingWatch
 from candled.feed.repair import Repairer, RepairWays
+from candled.lags import Lags
 from candled.settings import DaemonSettings
 
 FEED_EVENTS: Final = 2_000
@@ -145,6 +146,7 @@ async def open_pipeline(
     rng: random.Random,
     feed_events: int = FEED_EVENTS,
     ways: RepairWays | None = None,
+    lags: Lags | None = None,
 ) -> AsyncIterator[Pipeline]:
     """Trades become bars while inside. On leaving the feed stops first, and what it brought is still handled.
 
@@ -161,6 +163,7 @@ async def open_pipeline(
         rng: jitter.
         feed_events: how many batches may wait for the engine.
         ways: how gaps are filled, by their size.
+        lags: told how long the stages of a trade's way take.
     """
     send, receive = trio.open_memory_channel[FeedEvent | Submitted](feed_events)
 
@@ -184,7 +187,13 @@ async def open_pipeline(
         on_silence=watch.look_soon,
     )
     aggregator = Aggregator(
-        engine, rollup, publish=hub.publish, wanted=hub.wanted, wake_repair=repairer.wake, stored=stored
+        engine,
+        rollup,
+        publish=hub.publish,
+        wanted=hub.wanted,
+        wake_repair=repairer.wake,
+        stored=stored,
+        lags=lags or Lags(),
     )
     async with trio.open_nursery() as engine_room:
         engine_room.start_soon(aggregator.run, receive, closed)

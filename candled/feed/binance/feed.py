@@ -50,6 +50,8 @@ class FeedCounts:
     """What the feed counted since the start."""
 
     frames: int = 0
+    bytes: int = 0
+    """Of the frames' texts."""
     malformed: int = 0
     dropped_batches: int = 0
     """Batches that found the engine's channel full; the repair fetches their trades again."""
@@ -319,6 +321,7 @@ class BinanceFeed:
                 connection.last_frame = now
                 decoded = decode_frames(texts)
                 self.counts.frames += len(texts)
+                self.counts.bytes += sum(map(len, texts))
                 if decoded.malformed:
                     self._note_malformed(decoded, now)
                 if decoded.trades:
