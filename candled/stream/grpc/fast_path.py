@@ -132,6 +132,8 @@ class _Link:
 class _FastStream:
     """One client's stream."""
 
+    unsent: Final = False
+
     __slots__ = (
         "_delivery",
         "_first",
