@@ -33,12 +33,14 @@ class StoredBars(Protocol):
 class EngineWishes:
     """What the engine lacks, as the repair asks for it (``candled.feed.interface.Wishes``)."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, is_listed: Callable[[str], bool]) -> None:
+        """``is_listed``: whether the exchange has a symbol; what it has not cannot be fetched."""
         self._engine = engine
+        self._is_listed = is_listed
 
     def symbols(self) -> list[str]:
         """See ``Wishes``."""
-        return sorted(self._engine.needy)
+        return sorted(symbol for symbol in self._engine.needy if self._is_listed(symbol))
 
     def missing(self, symbol: str) -> list[tuple[int, int]]:
         """See ``Wishes``."""
@@ -145,7 +147,9 @@ class Aggregator:
             await self._recall.wait()
             self._recall = trio.Event()
             for name in sorted(self._engine.needy):
-                symbol = self._engine.symbols[name]
+                symbol = self._engine.symbols.get(name)
+                if symbol is None:  # removed meanwhile
+                    continue
                 for open_time in symbol.to_reopen:
                     found = await self._stored.bars(name, ONE_MINUTE.name, open_time, open_time + MINUTE, 1)
                     symbol.reopen(open_time, found[0] if found else None)

@@ -15,6 +15,7 @@ from candled.engine.engine import Engine
 from candled.engine.symbol import Counts
 from candled.feed.binance.feed import BinanceFeed, FeedCounts
 from candled.feed.binance.rest import BinanceRest
+from candled.feed.interface import TRADING
 from candled.feed.repair import RepairCounts, Repairer
 from candled.history import History, HistoryStatistics
 from candled.logs import LogCounts
@@ -106,6 +107,10 @@ STATUS_METRICS: Final[Sequence[Metric[DaemonStatus]]] = (
     Metric(
         "candled_symbol_live", "gauge", "1 while the symbol's stream is connected and fresh.", ("symbol",),
         _each(lambda symbol: symbol.live),
+    ),
+    Metric(
+        "candled_symbol_trading", "gauge", "1 while the exchange says that the symbol is traded.", ("symbol",),
+        _each(lambda symbol: symbol.trading_status == TRADING),
     ),
     Metric(
         "candled_feed_lag_seconds", "gauge", "Arrival of the newest trade after its exchange time.", ("symbol",),
@@ -341,6 +346,15 @@ QUEUE_METRICS: Final[Sequence[Metric[Mapping[str, trio.MemoryChannelStatistics]]
 )  # fmt: skip
 """Read from the channels between the parts."""
 
+RUN_METRICS: Final[Sequence[Metric[trio.lowlevel.RunStatistics]]] = (
+    Metric(
+        "candled_tasks", "gauge", "Trio tasks of the process: they come and go with clients.",
+        (),
+        _one(lambda run: run.tasks_living),
+    ),
+)  # fmt: skip
+"""Read from Trio's own statistics."""
+
 LOG_METRICS: Final[Sequence[Metric[Mapping[str, int]]]] = (
     Metric(
         "candled_log_lines_total", "counter", "Lines logged.", ("level",),
@@ -358,6 +372,7 @@ TABLES: Final[Mapping[str, Sequence[Metric[Any]]]] = {
     "Streams": STREAM_METRICS,
     "History": HISTORY_METRICS,
     "Queues": QUEUE_METRICS,
+    "Tasks": RUN_METRICS,
     "Logs": LOG_METRICS,
 }
 """Every table by its heading in docs/metrics.md."""
@@ -399,6 +414,7 @@ def make_collectors(
         TableCollector(STREAM_METRICS, of(lambda found: found.hub.statistics())),
         TableCollector(HISTORY_METRICS, of(lambda found: found.history.statistics())),
         TableCollector(QUEUE_METRICS, of(lambda found: {name: read() for name, read in found.queues.items()})),
+        TableCollector(RUN_METRICS, trio.lowlevel.current_statistics),
         TableCollector(LOG_METRICS, lambda: logs.statistics() if logs else None),
         ProcessCollector(registry=None),
         PlatformCollector(registry=None),

@@ -17,7 +17,13 @@ from candled.domain.event import POSITION_BITS, BarEvent, BarEventKind
 from candled.domain.interval import MINUTE, ONE_MINUTE, parse_interval
 from candled.history import query, reader
 from candled.history.columns import ROW_COLUMNS, ROW_SCHEMA, bars_from_rows, positions_from_rows, rows_from_events
-from candled.history.directory import Directory, hold_directory, raise_epoch, remove_temporary
+from candled.history.directory import (
+    Directory,
+    bind_to_exchange,
+    hold_directory,
+    raise_epoch,
+    remove_temporary,
+)
 from candled.history.errors import DataDirectoryError
 from candled.history.files import Files
 from candled.history.journal import Journal, JournalDamagedError, journal_files, open_journal
@@ -131,7 +137,7 @@ async def open_history(
 
     Args:
         data_dir: The data directory, made if it is not there.
-        exchange: Identity of the exchange whose bars it holds.
+        exchange: Identity of the exchange whose bars it holds; empty: whichever it is, see ``bind_to_exchange``.
         settings: How bars are kept.
         files: How the directory is changed; tests give one that fails.
 
@@ -275,6 +281,18 @@ class DurableHistory:
                     await self.store(_waiting(receive_channel))
                     await self._publish_last()
                 nursery.cancel_scope.cancel()
+
+    def bind(self, exchange: str) -> None:
+        """Go on only if this exchange's bars are kept here; the first one that is named is recorded.
+
+        Raises:
+            DataDirectoryError: another exchange's bars are kept here, or the directory cannot be written to.
+        """
+        try:
+            self._directory = bind_to_exchange(self._directory, exchange, self._files)
+        except OSError as error:
+            path = self._directory.path
+            raise DataDirectoryError(f"cannot write to {path} ({error.strerror}): make it writable") from error
 
     async def newest_bars(self) -> dict[str, Bar]:
         """See ``History``."""

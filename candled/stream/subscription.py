@@ -44,6 +44,8 @@ class EndCause(Enum):
     """Why the service ends a stream."""
 
     FELL_BEHIND = "fell behind"
+    REMOVED = "removed"
+    """A symbol that it asked for by name is no longer served."""
     SHUTDOWN = "shutdown"
 
 
@@ -54,6 +56,8 @@ class Ended:
     cause: EndCause
     resume_time: int | None
     """``start_time`` with which nothing is missed, microseconds since the epoch; None if nothing closed yet."""
+    symbol: str = ""
+    """The one that was removed."""
 
 
 @attrs.define

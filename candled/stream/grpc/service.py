@@ -220,6 +220,9 @@ def _ending(ended: Ended) -> GRPCError:
     since = "" if ended.resume_time is None else f" or start_time {format_time(ended.resume_time)}"
     if ended.cause is EndCause.SHUTDOWN:
         return GRPCError(Status.UNAVAILABLE, f"the daemon is stopping: resume with the last resume_token{since}")
+    if ended.cause is EndCause.REMOVED:
+        text = f"{ended.symbol} is not served any more: ask without it, resume with the last resume_token{since}"
+        return GRPCError(Status.NOT_FOUND, text)
     text = f"too many closed bars wait for this stream: read faster, and resume with the last resume_token{since}"
     return GRPCError(Status.RESOURCE_EXHAUSTED, text)
 
