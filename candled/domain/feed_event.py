@@ -45,7 +45,9 @@ class ServerTime:
     """The exchange's own clock, read over REST."""
 
     time: int
-    """Microseconds since the epoch; the exchange's clock shows this or more when the answer comes."""
+    """Microseconds since the epoch; it was read at some moment between ``asked`` and ``received``."""
+    asked: float
+    """Local monotonic clock when the request was sent, seconds."""
     received: float
     """Local monotonic clock when the answer came, seconds."""
 

@@ -89,7 +89,7 @@ class Engine:
             case TradesRepaired(trades=trades):
                 self._apply(trades, local, events)
             case ServerTime():
-                self.time.synchronise(event.time, event.received)
+                self.time.synchronise(event.time, event.asked, event.received)
             case StreamLive():
                 self.live.update(event.symbols)
             case StreamLost():

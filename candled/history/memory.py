@@ -127,15 +127,17 @@ class MemoryHistory:
         minutes = [item for _, item in sorted(self._store.minutes.get(symbol, {}).items())]
         if rule is ONE_MINUTE or not minutes:
             return minutes
-        longer = []
-        known_until = minutes[-1][1].close_time
-        for open_time, group in groupby(minutes, key=lambda item: rule.floor(item[1].open_time)):
-            if rule.end(open_time) <= known_until:
-                items = list(group)
-                merged = merge_bars([bar for _, bar in items], rule)
-                closed = merged if merged.closed else _closed(merged)
-                longer.append((max(position for position, _ in items), closed))
-        return longer
+        groups = groupby(minutes, key=lambda item: rule.floor(item[1].open_time))
+        longer: list[tuple[int, Bar]] = []
+        is_cut_short = False
+        for _, group in groups:
+            items = list(group)
+            if is_cut_short:  # the first minute after its end is what closed it
+                longer[-1] = (max(longer[-1][0], items[0][0]), longer[-1][1])
+            merged = merge_bars([bar for _, bar in items], rule)
+            is_cut_short = not merged.closed
+            longer.append((max(position for position, _ in items), _closed(merged) if is_cut_short else merged))
+        return longer[:-1] if is_cut_short else longer
 
 
 def _closed(bar: Bar) -> Bar:

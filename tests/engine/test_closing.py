@@ -39,7 +39,7 @@ def repaired(engine: Engine, *trades: Trade) -> list[BarEvent]:
 
 
 def clock(engine: Engine, second: float, local: float = 0.0) -> list[BarEvent]:
-    engine.handle(ServerTime(START + round(second * SECOND), local), local)
+    engine.handle(ServerTime(START + round(second * SECOND), local, local), local)
     return engine.advance(local)
 
 
@@ -100,10 +100,9 @@ def test_the_next_trade_proves_a_bar_that_the_clock_closed() -> None:
 
 def test_time_passes_by_the_local_clock_at_the_exchanges_rate() -> None:
     engine = begun()
-    engine.handle(ServerTime(START, 0.0), 0.0)
-    engine.handle(ServerTime(START + 20 * SECOND, 2.0), 2.0)  # ten times as fast
-    assert engine.time.rate == 10
-    assert abs(engine.seconds_to_next_close(2.0) - 4.1) < 0.01
+    for local in (0.0, 1.0, 2.0, 3.0):  # ten times as fast
+        engine.handle(ServerTime(START + round(local * 10 * SECOND), local, local), local)
+    assert abs(engine.seconds_to_next_close(3.0) - 3.1) < 0.01
     assert told(engine.advance(6.05)) == []
     assert told(engine.advance(6.2)) == [("CLOSE", 0, False, 0)]
 
@@ -298,8 +297,8 @@ def test_positions_rise_with_everything_that_is_to_be_stored() -> None:
 
 def test_a_trade_dated_years_ahead_closes_nothing_and_is_fetched_instead() -> None:
     engine = begun()
-    engine.handle(ServerTime(START + 20 * SECOND, 0.0), 0.0)
-    engine.handle(ServerTime(START + 22 * SECOND, 2.0), 2.0)
+    for local in (0.0, 1.0, 2.0, 3.0):
+        engine.handle(ServerTime(START + round((20 + local) * SECOND), local, local), local)
     absurd = trade(11, 10 * 365 * 86_400.0)
     assert arrive(engine, absurd, trade(12, 23), local=3.0)[0].bar.trade_count == 2
     assert engine.time.now(3.0) < START + 60 * SECOND
@@ -310,7 +309,7 @@ def test_a_trade_dated_years_ahead_closes_nothing_and_is_fetched_instead() -> No
 
 def test_an_exchange_that_runs_fast_is_not_taken_for_absurd() -> None:
     engine = begun()
-    engine.handle(ServerTime(START, 0.0), 0.0)
-    engine.handle(ServerTime(START + 20_000 * SECOND, 2.0), 2.0)
+    for local in (0.0, 1.0, 2.0):
+        engine.handle(ServerTime(START + round(local * 10_000 * SECOND), local, local), local)
     arrive(engine, trade(11, 20_000 + 2 * 10_000 + 5), local=4.0)
     assert engine.absurd_trades == 0
