@@ -80,6 +80,15 @@ class TradeExists:
 
 
 @attrs.frozen(slots=True)
+class LastTradeFound:
+    """The exchange's newest trade of a symbol that was silent since its stream is live: its bars begin now."""
+
+    symbol: str
+    trade: Trade
+    """Or the aggregate that it is part of."""
+
+
+@attrs.frozen(slots=True)
 class RangeUnfillable:
     """The exchange does not have these trade ids, and why that is believed."""
 
@@ -109,6 +118,7 @@ FeedEvent = (
     | MinutesSettled
     | StartFound
     | TradeExists
+    | LastTradeFound
     | RangeUnfillable
     | BarsFetched
 )

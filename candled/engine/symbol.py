@@ -198,10 +198,26 @@ class SymbolEngine:
     # -- what the exchange says over REST -----------------------------------------------------------------------
 
     def start_found(self, trade_id: int) -> None:
-        """The last trade before the first bar ever has this id: fetch from it on."""
+        """The last trade before the first bar ever has this id: fetch from it on.
+
+        The exchange may lack the beginning of the bar. What came before the first trade seen is fetched in any case.
+        """
         if self.wanted_start is not None:
             self.wanted_start = None
-            self.continuity.lower_floor(trade_id)
+            seen_from = self.continuity.floor
+            self.continuity.lower_floor(trade_id if seen_from is None else max(0, min(trade_id, seen_from - 1)))
+
+    def begin_after(self, trade: Trade, exchange_time: int) -> None:
+        """Nothing was traded lately; this was the last trade. Bars begin with the current minute all the same."""
+        if self._frontier is None:
+            self._origin = self._frontier = ONE_MINUTE.floor(max(exchange_time, trade.time))
+            if trade.time < self._origin:
+                self.continuity.anchor(trade.last_id, trade.last_id)
+                self._carried_id, self._carried_close = trade.last_id, trade.price
+            else:
+                self.continuity.lower_floor(trade.first_id)
+                self.wanted_start = self._origin
+        self.continuity.exists(trade.last_id)
 
     def unsettled(self) -> list[tuple[int, int]]:
         """Ranges of minutes, by first and last open time, whose klines are wanted because nothing was traded."""

@@ -154,6 +154,8 @@ class _SymbolRepair:
 
     async def _find_start(self, open_time: int) -> bool:
         trades, _ = await self._source.aggregates_since(self._symbol, open_time, 1)
+        if not trades:  # a page may be shorter by what the exchange does not have
+            trades, _ = await self._source.aggregates_since(self._symbol, open_time, PAGE)
         if not trades:
             return False
         await self._submit(StartFound(self._symbol, max(0, trades[0].first_id - 1)))

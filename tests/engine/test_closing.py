@@ -8,6 +8,7 @@ from candled.domain.bar import NO_TRADE, Bar
 from candled.domain.event import BarEvent, BarEventKind
 from candled.domain.feed_event import (
     BarsFetched,
+    LastTradeFound,
     MinutesSettled,
     RangeUnfillable,
     ServerTime,
@@ -77,6 +78,35 @@ def test_a_bar_closes_with_the_first_trade_past_its_end_and_is_complete() -> Non
     engine = begun()
     assert told(arrive(engine, trade(11, 59.999999))) == []
     assert told(arrive(engine, trade(12, 60))) == [("CLOSE", 0, True, 0)]
+
+
+def test_a_first_bar_whose_beginning_the_exchange_lacks_wants_the_id_before_the_first_trade_seen() -> None:
+    engine = Engine(["X"])
+    arrive(engine, trade(10, 1))
+    engine.handle(StartFound("X", 14), 0.0)
+    assert engine.symbols["X"].continuity.missing == [(9, 9)]
+
+
+def test_a_symbol_that_is_silent_at_the_first_start_has_bars_from_the_current_minute_on() -> None:
+    engine = Engine(["X"])
+    clock(engine, 150)
+    engine.handle(LastTradeFound("X", trade(9, 5, price=7)), 0.0)
+    clock(engine, 181)
+    events = settle(engine, {2: kline(2, price=7)})
+    assert told(events) == [("CLOSE", 2, False, 0)]
+    assert (events[0].bar.close, events[0].bar.previous_trade_id) == (7, 9)
+    assert told(arrive(engine, trade(10, 185))) == [("REVISION", 2, True, 1)]
+
+
+def test_a_symbol_last_traded_in_the_current_minute_has_that_minute_whole() -> None:
+    engine = Engine(["X"])
+    clock(engine, 150)
+    engine.handle(LastTradeFound("X", trade(9, 130)), 0.0)
+    symbol = engine.symbols["X"]
+    assert (symbol.wanted_start, symbol.continuity.missing) == (START + 2 * MINUTE, [(9, 9)])
+    engine.handle(StartFound("X", 7), 0.0)
+    repaired(engine, trade(7, 10), trade(8, 125), trade(9, 130))
+    assert told(arrive(engine, trade(10, 181))) == [("CLOSE", 2, True, 0)]
 
 
 def test_a_trade_exactly_on_the_boundary_opens_the_new_bar() -> None:

@@ -9,7 +9,15 @@ import msgspec
 import structlog
 import trio
 
-from candled.domain.feed_event import FeedEvent, ServerTime, StreamLive, StreamLost, TradeExists, TradesArrived
+from candled.domain.feed_event import (
+    FeedEvent,
+    LastTradeFound,
+    ServerTime,
+    StreamLive,
+    StreamLost,
+    TradeExists,
+    TradesArrived,
+)
 from candled.domain.trade import Trade
 from candled.feed.backoff import Backoff
 from candled.feed.binance.wire import Decoded, decode_frames
@@ -386,7 +394,7 @@ class BinanceFeed:
             return
         if pace.last_id < 0:  # nothing came yet: only what comes after this one can show a dead stream
             pace.last_id = newest.last_id
-            await send.send(TradeExists(symbol, newest.last_id))
+            await send.send(LastTradeFound(symbol, newest))
             return
         before = pace.last_id
         await trio.sleep(IN_FLIGHT_SECONDS)
