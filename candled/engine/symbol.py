@@ -200,7 +200,7 @@ class SymbolEngine:
     def start_found(self, trade_id: int) -> None:
         """The last trade before the first bar ever has this id: fetch from it on.
 
-        The exchange may lack the beginning of the bar. What came before the first trade seen is fetched in any case.
+        The exchange may lack the beginning of the bar: what came before the first trade seen is fetched anyway.
         """
         if self.wanted_start is not None:
             self.wanted_start = None
