@@ -9,7 +9,7 @@ import trio
 
 from candled.domain.bar import Bar, merge_bars
 from candled.domain.event import POSITION_BITS, BarEvent
-from candled.domain.interval import ONE_MINUTE, Interval, parse_interval
+from candled.domain.interval import MINUTE, ONE_MINUTE, Interval, parse_interval
 from candled.history.history import HistoryStatistics
 
 
@@ -88,9 +88,14 @@ class MemoryHistory:
     ) -> list[Bar]:
         """See ``History``."""
         await trio.lowlevel.checkpoint()
+        rule = parse_interval(interval)
+        known = self._store.minutes.get(symbol, {})
+        if rule is ONE_MINUTE and start is not None and end is not None and end - start < len(known) * MINUTE:
+            first = rule.floor(start + MINUTE - 1)
+            return [known[at][1] for at in range(first, end, MINUTE) if at in known][: max(limit, 0)]
         return [
             bar
-            for _, bar in self._bars(symbol, parse_interval(interval))
+            for _, bar in self._bars(symbol, rule)
             if (start is None or start <= bar.open_time) and (end is None or bar.open_time < end)
         ][: max(limit, 0)]
 

@@ -80,13 +80,6 @@ def test_a_bar_closes_with_the_first_trade_past_its_end_and_is_complete() -> Non
     assert told(arrive(engine, trade(12, 60))) == [("CLOSE", 0, True, 0)]
 
 
-def test_a_first_bar_whose_beginning_the_exchange_lacks_wants_the_id_before_the_first_trade_seen() -> None:
-    engine = Engine(["X"])
-    arrive(engine, trade(10, 1))
-    engine.handle(StartFound("X", 14), 0.0)
-    assert engine.symbols["X"].continuity.missing == [(9, 9)]
-
-
 def test_a_symbol_that_is_silent_at_the_first_start_has_bars_from_the_current_minute_on() -> None:
     engine = Engine(["X"])
     clock(engine, 150)
@@ -206,6 +199,24 @@ def test_an_unfillable_gap_leaves_its_bars_incomplete_and_is_listed_with_the_rea
     assert (gap.first_id, gap.last_id, gap.state.value, gap.reason) == (15, 19, "unfillable", "not to be had")
     assert told(arrive(engine, trade(21, 121))) == [("CLOSE", 1, False, 0)]
     assert told(arrive(engine, trade(22, 181))) == [("CLOSE", 2, True, 0)]
+
+
+def test_klines_with_trades_that_were_not_seen_open_one_gap_for_all_of_them() -> None:
+    engine = begun()
+    clock(engine, 301)
+    assert told(settle(engine, {1: kline(1), 2: kline(2, count=3), 3: kline(3), 4: kline(4, count=5)})) == [
+        ("CLOSE", 1, False, 0)
+    ]
+    assert engine.symbols["X"].continuity.missing == [(11, 18)]
+
+
+def test_an_empty_minute_after_one_taken_from_its_kline_repeats_that_ones_close() -> None:
+    engine = begun()
+    arrive(engine, trade(14, 181))
+    engine.handle(RangeUnfillable("X", 11, 13, "not there"), 0.0)
+    events = settle(engine, {1: kline(1, count=3, price=120), 2: kline(2, price=120)})
+    empty = next(event.bar for event in events if event.bar.open_time == START + 2 * MINUTE)
+    assert (empty.open, empty.close, empty.trade_count) == (120, 120, 0)
 
 
 def test_a_minute_whose_trades_are_unfillable_is_taken_from_its_kline() -> None:

@@ -213,11 +213,13 @@ async def test_the_first_minute_ever_is_found_by_its_first_trade(autojump_clock:
     assert lacks.events == [StartFound("X", 2000)]
 
 
-async def test_the_first_bar_ever_begins_where_the_exchange_has_trades(autojump_clock: Clock) -> None:
+async def test_the_trade_before_the_first_bar_is_found_though_the_exchange_lacks_the_bars_first_trades(
+    autojump_clock: Clock,
+) -> None:
     source, lacks = Source(5000, lacking={2001, 2002}, short_pages=True), Lacks(1, 0)
     lacks.start = START + 2 * MINUTE
     await repair(source, lacks)
-    assert lacks.events == [StartFound("X", 2002)]
+    assert lacks.events == [StartFound("X", 2000)]
 
 
 async def test_a_minute_is_settled_when_a_later_kline_or_the_clock_shows_it_is_over(autojump_clock: Clock) -> None:
