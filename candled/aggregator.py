@@ -1,5 +1,6 @@
 """The Trio shell round the engine: feed events come in, bar events go out to the stream and the history."""
 
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
@@ -26,6 +27,10 @@ class Submitted:
 
 class StoredBars(Protocol):
     """What of the history is read back."""
+
+    @property
+    def stored_position(self) -> int:
+        """Every event up to this position is stored, and ``bars`` sees it."""
 
     async def bars(self, symbol: str, interval: str, start: int, end: int, limit: int) -> list[Bar]:
         """Stored bars with ``start <= open_time < end``, oldest first."""
@@ -93,6 +98,8 @@ class Aggregator:
         self._lags = lags
         self._needs: list[MinutesNeeded] = []
         self._recall = trio.Event()
+        self._unstored: deque[BarEvent] = deque()
+        """Closed minutes that were told and that the history may not have yet."""
 
     async def run(
         self,
@@ -118,6 +125,7 @@ class Aggregator:
                         stored = [event for event in events if event.kind is not BarEventKind.UPDATE]
                         self._note_lags(item, stored)
                         if stored:
+                            self._remember(stored)
                             await closed.send(stored)
                     if handled is not None:
                         handled.set()
@@ -166,13 +174,30 @@ class Aggregator:
                 if symbol is None:  # removed meanwhile
                     continue
                 for open_time in symbol.to_reopen:
-                    found = await self._stored.bars(name, ONE_MINUTE.name, open_time, open_time + MINUTE, 1)
+                    found = await self._minutes(name, open_time, open_time + MINUTE)
                     symbol.reopen(open_time, found[0] if found else None)
                     self._wake_repair()
             while self._needs:
                 need = self._needs.pop()
-                count = (need.close_time - need.open_time) // MINUTE
-                minutes = await self._stored.bars(
-                    need.symbol, ONE_MINUTE.name, need.open_time, need.close_time, count
-                )
+                minutes = await self._minutes(need.symbol, need.open_time, need.close_time)
                 self._publish(self._rollup.rebuild(need, minutes, self._wanted))
+
+    def _remember(self, told: list[BarEvent]) -> None:
+        """Keep what was told until it is stored; the channel to the history bounds how much that is."""
+        unstored, stored = self._unstored, self._stored.stored_position
+        unstored += told
+        while unstored and unstored[0].position <= stored:
+            unstored.popleft()
+
+    async def _minutes(self, symbol: str, start: int, end: int) -> list[Bar]:
+        """Closed minutes as they were told last, oldest first: the history may be behind."""
+        told = [e.bar for e in self._unstored if e.bar.symbol == symbol and start <= e.bar.open_time < end]
+        minutes = {
+            bar.open_time: bar
+            for bar in await self._stored.bars(symbol, ONE_MINUTE.name, start, end, (end - start) // MINUTE)
+        }
+        for bar in told:
+            known = minutes.get(bar.open_time)
+            if known is None or known.revision < bar.revision:
+                minutes[bar.open_time] = bar
+        return [minutes[open_time] for open_time in sorted(minutes)]

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import attrs
 import trio
 
-from candled.aggregator import Aggregator, EngineWishes, Submitted
+from candled.aggregator import Aggregator, EngineWishes, StoredBars, Submitted
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent
 from candled.domain.feed_event import FeedEvent
@@ -32,14 +32,11 @@ LOOK_BACK_MINUTES_MIN: Final = 240
 """Of each symbol at least so many."""
 
 
-class Stored(Protocol):
-    """What of the history is read back."""
+class Stored(StoredBars, Protocol):
+    """What of the history is read back, at a start too."""
 
     async def newest_bars(self) -> Mapping[str, Bar]:
         """The newest stored 1-minute bar of each symbol."""
-
-    async def bars(self, symbol: str, interval: str, start: int, end: int, limit: int) -> list[Bar]:
-        """Stored bars with ``start <= open_time < end``, oldest first."""
 
     async def incomplete_bars(self, symbol: str, since: int, limit: int) -> list[Bar]:
         """Stored 1-minute bars that are not complete, oldest first."""

@@ -346,6 +346,8 @@ class DurableHistory:
     ) -> list[tuple[int, Bar]]:
         """See ``History``. The position of a longer bar is the highest of its minutes' positions.
 
+        Of one whose last minute is not there: at least that of the next minute.
+
         Raises:
             ValueError: no such interval.
         """
@@ -353,14 +355,14 @@ class DurableHistory:
         chosen = f"symbol IN ({', '.join(query.text(symbol) for symbol in symbols)})" if symbols else "true"
         segments = self._layout.segments
         minutes, fresh = self._minutes_sql(segments)
-        changed = f"FROM ({minutes}) WHERE {chosen} AND position > {position}"
+        changed = f"{chosen} AND position > {position}"
         found: list[tuple[int, Bar]] = []
         if ONE_MINUTE in rules:
-            rows = await self._rows(f"{changed} ORDER BY position LIMIT {limit}", fresh)
+            rows = await self._rows(f"FROM ({minutes}) WHERE {changed} ORDER BY position LIMIT {limit}", fresh)
             found += zip(positions_from_rows(rows), bars_from_rows(rows, ONE_MINUTE.name), strict=True)
         longer = [rule for rule in rules if rule is not ONE_MINUTE]
         if longer:
-            first = await self._number(f"SELECT epoch_us(min(open_time)) FROM ({changed})", fresh)
+            first = await self._number(query.first_reached(minutes, changed), fresh)
             if first is not None:
                 low = min(rule.floor(first) for rule in longer)
                 within = [segment for segment in segments if segment.end > low]
@@ -622,7 +624,7 @@ class DurableHistory:
             f"({query.text(bar.symbol)}, make_timestamptz({bar.close_time}))" for bar in self._newest.values()
         )
         rows = query.longer_bars(
-            f"FROM ({minutes}) WHERE {chosen} AND open_time >= make_timestamptz({low})",
+            query.closing_positions(f"FROM ({minutes}) WHERE {chosen} AND open_time >= make_timestamptz({low})"),
             f"FROM (VALUES {known}) newest(symbol, known_until)",
         )
         table = await self._rows(
