@@ -29,15 +29,19 @@ class Vitals:
         self.elsewhere = elsewhere
         """Symbols that other daemons serve, and which."""
         self.waiting = "The exchange was not reached yet."
-        """Why nothing is served yet."""
+        """Why no trades are read yet."""
         self._pipeline: Pipeline | None = None
         self._keeper: Keeper | None = None
         self._start_time = time.time_ns() // 1000
         self._version = version("candled")
 
-    def serving(self, pipeline: Pipeline, keeper: Keeper) -> None:
-        """The parts are up."""
-        self._pipeline, self._keeper = pipeline, keeper
+    def keeping(self, keeper: Keeper) -> None:
+        """The history is open."""
+        self._keeper = keeper
+
+    def reading(self, pipeline: Pipeline) -> None:
+        """The exchange was reached, and its trades are read."""
+        self._pipeline = pipeline
 
     def not_ready_reasons(self) -> tuple[str, ...]:
         """Sentences that say why nobody should rely on the daemon now; none when it is ready."""

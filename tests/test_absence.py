@@ -60,6 +60,7 @@ async def test_after_three_days_every_minute_is_there_and_no_limit_was_tripped(a
             await daemon.closes(2, symbols)
             store = daemon.store
         pass_time(exchange, 3 * 86_400)
+        exchange.command("rest_delay=5s")
         with structlog.testing.capture_logs() as logs:
             async with open_memory_daemon(network, store, symbols) as daemon:
                 await daemon.until(lambda: daemon.status("BTCUSDT").minutes_left > 4000)
