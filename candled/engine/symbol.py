@@ -306,6 +306,8 @@ class SymbolEngine:
             number = bar.open_time // MINUTE
             if bar.open_time in self._minutes or self._frontier is None:
                 continue
+            if bar.open_time > self._frontier:
+                self._end_before(bar.open_time, exchange_time, events)
             held = bar.open_time == self._frontier
             if not held and not self._withheld.covers(number, number):
                 continue
@@ -388,15 +390,18 @@ class SymbolEngine:
 
     # -- closing ------------------------------------------------------------------------------------------------
 
-    def _close_due(self, exchange_time: int, events: list[BarEvent], *, decided_only: bool = False) -> None:
+    def _close_due(
+        self, exchange_time: int, events: list[BarEvent], *, decided_only: bool = False, until: int | None = None
+    ) -> None:
         """Close what has ended and was traded, in order; what was not traded before it is passed over.
 
         ``decided_only``: what a repair brings late waits for the rest of its trades, as nothing is due just now.
+        ``until``: nothing from this open time on; else from what is due on.
         """
         if self._frontier is None:
             return
         begin = bisect_left(self._order, self._frontier)
-        end = bisect_left(self._order, self._due)
+        end = bisect_left(self._order, self._due if until is None else until)
         for open_time in self._order[begin:end]:
             if decided_only and self._is_undecided(open_time):
                 return
@@ -404,6 +409,15 @@ class SymbolEngine:
                 self._withheld.add(self._frontier // MINUTE, open_time // MINUTE - 1)
             self._frontier = open_time + MINUTE
             self._close(self._minutes[open_time], exchange_time, events)
+
+    def _end_before(self, open_time: int, exchange_time: int, events: list[BarEvent]) -> None:
+        """A bar from here on is known, so whatever is before it has ended: close it, or pass it over."""
+        assert self._frontier is not None
+        self._due = max(self._due, open_time)
+        self._close_due(exchange_time, events, until=open_time)
+        if self._frontier < open_time:
+            self._withheld.add(self._frontier // MINUTE, open_time // MINUTE - 1)
+            self._frontier = open_time
 
     def _close(self, minute: Minute, exchange_time: int, events: list[BarEvent]) -> None:
         bar = self._closed_bar(minute, revision=0)

@@ -39,3 +39,19 @@ def test_the_minute_before_days_of_klines_still_gets_its_trades() -> None:
     told = {event.bar.open_time: event.bar for event in events if event.bar.closed}
     assert sorted(told) == [START + number * MINUTE for number in range(1, DAYS_IN_MINUTES + 1)]
     assert all(bar.complete for bar in told.values())
+
+
+def test_klines_after_a_minute_that_is_not_whole_yet_are_taken_though_nothing_later_has_closed() -> None:
+    engine, events = SymbolEngine("X", count(1).__next__), list[BarEvent]()
+    engine.restore([bar(0)])
+    engine.continuity.exists(5000)
+    engine.adopt([bar(number) for number in range(2, 1000)], 0, events)
+    engine.settle(START + DAYS_IN_MINUTES * MINUTE, events)
+    assert engine.continuity.missing == [(1, 1), (1000, 5000)], (
+        "or the same klines would be fetched again and again"
+    )
+    engine.apply(trade(1), events)
+    engine.settle(START + DAYS_IN_MINUTES * MINUTE, events)
+    told = {event.bar.open_time: event.bar for event in events if event.bar.closed}
+    assert sorted(told) == [START + number * MINUTE for number in range(1, 1000)]
+    assert all(bar.complete for bar in told.values())
