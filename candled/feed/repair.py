@@ -158,8 +158,8 @@ class _SymbolRepair:
         for hole in self._wishes.missing(self._symbol)[:HOLES_AT_ONCE]:
             if await self._fill(*hole):
                 return True  # the holes are others now
-        for minutes in self._wishes.unsettled(self._symbol)[:HOLES_AT_ONCE]:
-            if await self._settle(*minutes):
+        for page in _pages(self._wishes.unsettled(self._symbol))[:HOLES_AT_ONCE]:
+            if await self._settle(page):
                 return True
         return False
 
@@ -260,22 +260,37 @@ class _SymbolRepair:
             brought = True
         return brought
 
-    async def _settle(self, first: int, last: int) -> bool:
-        last = min(last, first + (PAGE - 2) * MINUTE)
+    async def _settle(self, ranges: list[tuple[int, int]]) -> bool:
+        first, last = ranges[0][0], ranges[-1][1]
         rows = await self._source.klines(self._symbol, first, (last - first) // MINUTE + 2)
         self._counts.pages += 1
         known = {row.open_time: row for row in rows}
         newest = max(known, default=0)
         over = newest if newest > last else await self._source.server_time()
-        settled: dict[int, Bar | None] = {}
-        for open_time in range(first, last + MINUTE, MINUTE):
-            if open_time in known and open_time + MINUTE <= over:
-                settled[open_time] = known[open_time]
-            elif open_time < newest:
-                settled[open_time] = None
-        if not settled:
-            return False  # the exchange stands still, or its REST side lags
-        self._counts.klines += len(settled)
         before = self._wishes.unsettled(self._symbol), self._wishes.missing(self._symbol)
-        await self._submit(MinutesSettled(self._symbol, settled))
+        for begin, end in ranges:  # each by itself: between them there are trades
+            settled: dict[int, Bar | None] = {}
+            for open_time in range(begin, end + MINUTE, MINUTE):
+                if open_time in known and open_time + MINUTE <= over:
+                    settled[open_time] = known[open_time]
+                elif open_time < newest:
+                    settled[open_time] = None
+            if settled:  # otherwise the exchange stands still, or its REST side lags
+                self._counts.klines += len(settled)
+                await self._submit(MinutesSettled(self._symbol, settled))
         return before != (self._wishes.unsettled(self._symbol), self._wishes.missing(self._symbol))
+
+
+def _pages(ranges: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Ranges of minutes by the page of klines that shows them, the newest first: somebody may wait for its bar.
+
+    What a page cannot show of its last range is left for another time.
+    """
+    pages: list[list[tuple[int, int]]] = []
+    end = 0
+    for first, last in sorted(ranges):
+        if not pages or first > end:
+            pages.append([])
+            end = first + (PAGE - 2) * MINUTE
+        pages[-1].append((first, min(last, end)))
+    return pages[::-1]

@@ -235,3 +235,13 @@ async def test_a_minute_that_is_not_over_is_not_settled(autojump_clock: Clock) -
     with trio.move_on_after(20):
         await repair(source, lacks)
     assert lacks.events == []
+
+
+async def test_silent_minutes_of_many_hours_are_settled_by_one_page_of_klines(autojump_clock: Clock) -> None:
+    source, lacks = Source(1_000_000), Lacks(1, 0)
+    lacks.minutes = [(START + number * MINUTE, START + (number + 1) * MINUTE) for number in range(0, 900, 4)]
+    lacks.minutes.insert(0, lacks.minutes.pop())  # in any order: the held one comes first
+    wanted = len(lacks.minutes)
+    await repair(source, lacks)
+    assert source.asked == ["klines"]
+    assert [len(event.klines) for event in lacks.events] == [2] * wanted, "each range by itself"
