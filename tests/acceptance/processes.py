@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -78,10 +78,12 @@ class Running:
 
 
 @asynccontextmanager
-async def open_candled(*arguments: object, cwd: Path | None = None) -> AsyncIterator[Running]:
-    """``candled ARGUMENTS`` while inside; killed at the end if it still runs."""
+async def open_candled(
+    *arguments: object, cwd: Path | None = None, before: Sequence[str] = ()
+) -> AsyncIterator[Running]:
+    """``candled ARGUMENTS`` while inside, run by the command ``before``; killed at the end if it still runs."""
     process = await trio.lowlevel.open_process(
-        [*CANDLED, *map(str, arguments)],
+        [*before, *CANDLED, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -122,9 +124,11 @@ class RunningExchange:
 
 
 @asynccontextmanager
-async def open_exchange(*options: object, address: str = "127.0.0.1:0") -> AsyncIterator[RunningExchange]:
+async def open_exchange(
+    *options: object, address: str = "127.0.0.1:0", before: Sequence[str] = ()
+) -> AsyncIterator[RunningExchange]:
     """``candled exchange`` while inside."""
-    async with open_candled("exchange", "--address", address, *options) as running:
+    async with open_candled("exchange", "--address", address, *options, before=before) as running:
         found = await running.said(r"streams at ws://(\S+),")
         yield RunningExchange(running, found[1])
 

@@ -26,7 +26,7 @@ from candled.feed.binance.wire import Decoded, decode_frames
 from candled.feed.interface import Connect, Instrument, SourceRefusedError, SourceUnavailableError, TradeSource
 from candled.feed.limits import RollingLimit
 from candled.feed.pace import Pace
-from candled.feed.websocket import ConnectionLost, Frames, open_frames
+from candled.feed.websocket import HANDSHAKE_SECONDS, ConnectionLost, Frames, open_frames
 
 STREAMS_PER_CONNECTION: Final = 1_024
 STREAMS_IN_URL: Final = 100
@@ -491,5 +491,7 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _why(error: BaseException) -> str:
+    if isinstance(error, trio.TooSlowError) and not str(error):
+        return f"no answer within {HANDSHAKE_SECONDS:g} s"
     cause = error.__cause__ or error
     return str(cause) or type(cause).__name__
