@@ -95,7 +95,7 @@ class Reloader:
         async for _ in requests:
             try:
                 await self._reload()
-            except (UserError, ValueError) as error:
+            except UserError as error:
                 _log.error("settings not taken, the old ones stay", reason=str(error))
 
     async def _reload(self) -> None:
