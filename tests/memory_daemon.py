@@ -1,11 +1,13 @@
 """The daemon but for its ports and its disk, on an exchange in memory and on the clock of the test."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 import attrs
+import structlog
 import trio
 
 from candled.domain.bar import Bar
@@ -106,6 +108,18 @@ class MemoryDaemon:
 def make_exchange(symbols: Sequence[str] = SYMBOLS, *, rate: float = 0.2, faults: str = "") -> Exchange:
     clock = ExchangeClock(START, trio.current_time)
     return Exchange(SyntheticMarket(1, symbols, rate=rate), clock, faults=faults)
+
+
+@contextmanager
+def captured_logs() -> Iterator[list[MutableMapping[str, Any]]]:
+    """Every line logged inside, whatever other tests made of the logging."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    try:
+        with structlog.testing.capture_logs() as logs:
+            yield logs
+    finally:
+        structlog.configure(**before)
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-import structlog
 import trio
 from trio.testing import MockClock
 
@@ -13,7 +12,7 @@ from candled.domain.interval import MICROSECONDS
 from candled.domain.status import GapState
 from candled.exchange.core import Exchange
 from candled.exchange.memory import MemoryExchange, open_memory_exchange
-from tests.memory_daemon import make_exchange, open_memory_daemon
+from tests.memory_daemon import captured_logs, make_exchange, open_memory_daemon
 
 
 @pytest.fixture
@@ -52,6 +51,7 @@ async def open_network(exchange: Exchange) -> AsyncIterator[tuple[MemoryExchange
         yield network, statuses
 
 
+@pytest.mark.timeout(180)
 async def test_after_three_days_every_minute_is_there_and_no_limit_was_tripped(autojump_clock: MockClock) -> None:
     symbols = ("BTCUSDT", "PEPEUSDT")
     exchange = make_exchange(symbols, rate=0.05)
@@ -61,7 +61,7 @@ async def test_after_three_days_every_minute_is_there_and_no_limit_was_tripped(a
             store = daemon.store
         pass_time(exchange, 3 * 86_400)
         exchange.command("rest_delay=5s")
-        with structlog.testing.capture_logs() as logs:
+        with captured_logs() as logs:
             async with open_memory_daemon(network, store, symbols) as daemon:
                 await daemon.until(lambda: daemon.status("BTCUSDT").minutes_left > 4000)
                 await daemon.until(lambda: any(line["event"] == "caught up" for line in logs))

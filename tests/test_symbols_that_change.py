@@ -3,14 +3,13 @@
 from itertools import pairwise
 
 import pytest
-import structlog
 import trio
 from trio.testing import MockClock
 
 from candled.domain.interval import MINUTE
 from candled.feed.interface import DELISTED, ExchangeDescription, Instrument
 from candled.feed.listings import DELISTED_EVERY, Change, Listings
-from tests.memory_daemon import SYMBOLS, MemoryDaemon, make_exchange, open_daemon_on
+from tests.memory_daemon import SYMBOLS, MemoryDaemon, captured_logs, make_exchange, open_daemon_on
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def test_a_symbol_removed_while_it_was_asked_for_stays_forgotten() -> None:
 
 
 async def test_a_halted_symbol_is_told_has_no_bars_and_goes_on_whole(autojump_clock: MockClock) -> None:
-    with structlog.testing.capture_logs() as logs:
+    with captured_logs() as logs:
         async with open_daemon_on(make_exchange()) as daemon:
             await daemon.closes(3)
             daemon.exchange.command("halt:ETHUSDT")
@@ -75,7 +74,7 @@ async def test_a_halted_symbol_is_told_has_no_bars_and_goes_on_whole(autojump_cl
 
 
 async def test_a_delisted_symbol_is_told_once_and_not_asked_for_all_the_time(autojump_clock: MockClock) -> None:
-    with structlog.testing.capture_logs() as logs:
+    with captured_logs() as logs:
         async with open_daemon_on(make_exchange()) as daemon:
             await daemon.closes(3)
             daemon.exchange.command("delist:ETHUSDT")
@@ -129,7 +128,7 @@ async def test_a_removed_symbol_that_comes_back_goes_on_from_its_last_bar(autoju
 
 
 async def test_an_unknown_symbol_is_refused_and_the_old_settings_stay(autojump_clock: MockClock) -> None:
-    with structlog.testing.capture_logs() as logs:
+    with captured_logs() as logs:
         async with open_daemon_on(make_exchange()) as daemon:
             await daemon.closes(1)
             await settings_become(daemon, "BTCUSDT", "ETHUDST")
@@ -140,7 +139,7 @@ async def test_an_unknown_symbol_is_refused_and_the_old_settings_stay(autojump_c
 
 
 async def test_settings_that_need_a_restart_are_named_as_long_as_they_wait(autojump_clock: MockClock) -> None:
-    with structlog.testing.capture_logs() as logs:
+    with captured_logs() as logs:
         async with open_daemon_on(make_exchange()) as daemon:
             await daemon.closes(1)
             for _ in range(2):

@@ -130,6 +130,18 @@ async def test_a_quiet_market_is_left_alone_and_asked_after_ever_less(autojump_c
         assert has_no_gap(stand)
 
 
+async def test_a_rest_side_that_shows_less_than_the_stream_brought_does_not_pass_for_a_quiet_market(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = make_exchange()
+    async with open_feed(exchange) as stand:
+        await stand.hears_each()
+        exchange.command("rest_lag=2m,stall:BTCUSDT")
+        await trio.sleep(100)
+        exchange.command("rest_lag=0s")
+        await stand.until(lambda: stand.feed.counts.stalls == 1, seconds=60)
+
+
 async def test_connections_that_are_cut_again_and_again_are_begun_within_the_exchanges_limit(
     autojump_clock: MockClock,
 ) -> None:

@@ -51,7 +51,7 @@ def engine_given(*batches: Iterable[Trade]) -> Engine:
     """An engine that knows the exchange's clock and was given these batches of the stream."""
     engine = Engine(("BTCUSDT",))
     for second in (0, 2, 4):
-        engine.handle(ServerTime(START + second * 1_000_000, float(second)), float(second))
+        engine.handle(ServerTime(START + second * 1_000_000, float(second), float(second)), float(second))
     for batch in batches:
         trades = list(batch)
         engine.handle(TradesArrived(trades, START + 4_000_000, 4.0), 4.0)

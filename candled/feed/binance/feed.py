@@ -11,6 +11,7 @@ import msgspec
 import structlog
 import trio
 
+from candled.domain.bar import NO_TRADE
 from candled.domain.feed_event import (
     FeedEvent,
     LastTradeFound,
@@ -435,8 +436,10 @@ class BinanceFeed:
         if not self._is_listed(symbol):
             return
         newest = await self._source.newest(symbol)
-        if newest is None or newest.last_id <= pace.last_id:
-            pace.found_quiet()
+        shown = newest.last_id if newest is not None else NO_TRADE
+        if newest is None or shown <= pace.last_id:
+            if shown == pace.last_id:  # less than is known already says nothing: its REST side lags
+                pace.found_quiet()
             self._on_silence()
             return
         if pace.last_id < 0:  # nothing came yet: only what comes after this one can show a dead stream
