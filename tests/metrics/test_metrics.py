@@ -83,12 +83,16 @@ def test_every_other_metric_of_a_daemon_moves_when_its_cause_happens(tmp_path) -
     awaited = {name for metric in METRICS if metric.name not in CAUSES for name in names_shown(metric)}
     most: dict[str, float] = {}
     market = running(
-        *("exchange", "--address", "127.0.0.1:0", "--speed", "60"),
+        *("exchange", "--address", "127.0.0.1:0", "--speed", "60", "--weight-limit", "60000"),
         directory=tmp_path,
         says=r"REST at http://([^;]+);",
     )
     with market as exchange:
         urls = ("--stream-urls", f"ws://{exchange}", "--rest-urls", f"http://{exchange}")
+        urls += (
+            "--rest-weight-per-minute",
+            "40000",
+        )  # a fast market with many faults
         ports = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
         daemon = running("run", *urls, *ports, directory=tmp_path, says=r'"grpc": "([^"]+)", "http": "([^"]+)"')
         with (
