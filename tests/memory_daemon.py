@@ -149,7 +149,8 @@ async def open_memory_daemon(
             ) as pipeline,
             trio.open_nursery() as attendants,
         ):
-            vitals.serving(pipeline, history)
+            vitals.keeping(history)
+            vitals.reading(pipeline)
             ask_to_reload, requests = trio.open_memory_channel[None](1)
             daemon = MemoryDaemon(
                 network.exchange, rest, store, history, hub, pipeline, vitals, told, settings, ask_to_reload
