@@ -27,7 +27,7 @@ IMAGES: Final = Path(__file__).parent / "images"
 SEED: Final = 2
 """Of a market that shows both calm and wild hours at most times of the day."""
 BACKFILL: Final = "--backfill-hours=6"
-PATIENCE: Final = 90
+PATIENCE: Final = 150
 WIDTH, HEIGHT = 110, 30
 METRICS: Final = re.compile(
     r"candled_(ready|trades_total|gaps_\w+|revisions_total|subscribers|stream_messages_total|queue_items|journal_bytes"
@@ -121,11 +121,13 @@ def captured(tmux: list[str]) -> str:
 
 def metrics_picture(address: str) -> None:
     """Some of what ``/metrics`` shows."""
-    lines = httpx.get(f"http://{address}/metrics").text.splitlines()
-    kept = [line for line in lines if METRICS.match(line)]
-    save_svg(
-        "metrics", f"curl http://{address}/metrics", Syntax("\n".join(kept), "ini", background_color="default")
-    )
+    kept: list[str] = []
+    while not any(re.match(r'candled_lag_seconds_count{stage="stored"} [1-9]', line) for line in kept):
+        time.sleep(0.5)
+        lines = httpx.get(f"http://{address}/metrics").text.splitlines()
+        kept = [line for line in lines if METRICS.match(line)]
+    content = Syntax("\n".join(kept), "ini", background_color="default")
+    save_svg("metrics", "curl http://127.0.0.1:8080/metrics", content)
 
 
 def save_svg(name: str, title: str, content: Text | Syntax) -> None:

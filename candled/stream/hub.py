@@ -216,6 +216,11 @@ class Hub:
             return LivePoint.before(self._owed_from)
         return LivePoint.after(position)
 
+    @property
+    def position(self) -> int:
+        """Position of the newest closed bar published or stored."""
+        return max(self._position, self._stored.stored_position)
+
     def unstored_after(self, selection: Selection, point: LivePoint | None, start_time: int) -> list[Message]:
         """Messages of the closed bars that stored bars may lack, in order.
 
