@@ -47,6 +47,9 @@ $(OPS)/.installed: requirements/ops.txt
 ops-test: $(STAMP) $(OPS)/.installed ## container and cluster files, with the tools that check them (in .venv-ops)
 	CANDLED_OPS_TOOLS=$(CURDIR)/$(OPS)/bin $(BIN)/pytest -m '' tests/ops
 
+soak-history: $(STAMP) ## 200 kill -9 of the history, with a reader at work (20 minutes; strace for those at system calls)
+	$(BIN)/python -m tests.history --kills 200 --output benchmarks/results/history-kills.md
+
 image: ## the container image, with buildah, podman or docker
 	ops/container/build
 
