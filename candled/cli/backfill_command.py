@@ -49,9 +49,10 @@ async def _fill(settings: "DaemonSettings", since: int, until: int, stored: dict
     from candled.history import HistorySettings, open_history
 
     async with parts.open_exchange(settings.rest_urls, settings.rest_weight_per_minute) as rest:
-        identity = (await rest.describe(settings.symbols)).identity
+        description = await rest.describe(settings.symbols)
+        description.check(settings.symbols)
         async with open_history(
-            settings.data_dir, exchange=identity, settings=HistorySettings.of(settings)
+            settings.data_dir, exchange=description.identity, settings=HistorySettings.of(settings)
         ) as history:
             next_position = positions_of(history.epoch)
             with progress_bar("bars") as progress:

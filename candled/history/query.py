@@ -70,6 +70,32 @@ def minutes(sealed: str, recent: str) -> str:
     )
 
 
+def closing_positions(minutes: str) -> str:
+    """The same minutes; one before a hole has the position of the minute after the hole, if that is higher.
+
+    A longer bar whose last minute is not there closes with the first minute after its end: both are told at
+    one position.
+    """
+    return (
+        "SELECT * REPLACE (CASE WHEN lead(open_time) OVER later > close_time "
+        "THEN greatest(position, lead(position) OVER later) ELSE position END AS position) "
+        f"FROM ({minutes}) WINDOW later AS (PARTITION BY symbol ORDER BY open_time)"
+    )
+
+
+def first_reached(minutes: str, changed: str) -> str:
+    """Open time of the earliest minute whose longer bars may have changed, microseconds.
+
+    ``changed``: which minutes have. The one before the first of each symbol is reached too: ``closing_positions``.
+    """
+    return (
+        f"WITH minutes AS ({minutes}), "
+        f"firsts AS (SELECT symbol, min(open_time) AS first FROM minutes WHERE {changed} GROUP BY symbol) "
+        "SELECT epoch_us(min(reached)) FROM (SELECT coalesce(max(open_time) FILTER (open_time < first), first) "
+        "AS reached FROM minutes JOIN firsts USING (symbol) GROUP BY symbol, first)"
+    )
+
+
 def longer_rows(minutes: str) -> str:
     """Bars of every longer interval from minutes, forming ones too, with the columns of rows and ``interval``.
 
