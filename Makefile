@@ -62,8 +62,9 @@ $(EXAMPLES)/.installed: requirements/examples.txt $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes --upgrade --target $(EXAMPLES) -r requirements/examples.txt
 	@touch $@
 
-examples-test: $(EXAMPLES)/.installed ## the example in examples/, against a demo (its libraries in .venv-examples)
+examples-test: $(EXAMPLES)/.installed ## the example in examples/, against a demo and the recipes of README (libraries in .venv-examples)
 	CANDLED_EXAMPLES_PATH=$(CURDIR)/$(EXAMPLES) $(BIN)/pytest -m slow tests/cli/test_example.py
+	PYTHONPATH=$(CURDIR)/$(EXAMPLES) $(BIN)/pytest tests/history/test_recipes.py
 
 soak: $(STAMP) ## an hour of faults, kills and restarts of real processes; the record goes to benchmarks/results
 	$(BIN)/python -m benchmarks.soak --minutes 60 --record benchmarks/results/soak.md
