@@ -47,6 +47,9 @@ $(OPS)/.installed: requirements/ops.txt
 ops-test: $(STAMP) $(OPS)/.installed ## container and cluster files, with the tools that check them (in .venv-ops)
 	CANDLED_OPS_TOOLS=$(CURDIR)/$(OPS)/bin $(BIN)/pytest -m '' tests/ops
 
+soak-history: $(STAMP) ## 200 kill -9 of the history, with a reader at work (20 minutes; strace for those at system calls)
+	$(BIN)/python -m tests.history --kills 200 --output benchmarks/results/history-kills.md
+
 image: ## the container image, with buildah, podman or docker
 	ops/container/build
 
@@ -59,8 +62,9 @@ $(EXAMPLES)/.installed: requirements/examples.txt $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes --upgrade --target $(EXAMPLES) -r requirements/examples.txt
 	@touch $@
 
-examples-test: $(EXAMPLES)/.installed ## the example in examples/, against a demo (its libraries in .venv-examples)
+examples-test: $(EXAMPLES)/.installed ## the example in examples/, against a demo and the recipes of README (libraries in .venv-examples)
 	CANDLED_EXAMPLES_PATH=$(CURDIR)/$(EXAMPLES) $(BIN)/pytest -m slow tests/cli/test_example.py
+	PYTHONPATH=$(CURDIR)/$(EXAMPLES) $(BIN)/pytest tests/history/test_recipes.py
 
 soak: $(STAMP) ## an hour of faults, kills and restarts of real processes; the record goes to benchmarks/results
 	$(BIN)/python -m benchmarks.soak --minutes 60 --record benchmarks/results/soak.md

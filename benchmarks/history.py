@@ -1,6 +1,10 @@
 """The history's figures: commits, queries over a year, an archive's import, sizes.
 
-usage: python -m benchmarks.history [--trades N]
+usage: python -m benchmarks.history [--trades N] [--output FILE]
+
+Limits stand beside the figures, measured in the same run on the same disk: a bare write and fsync, DuckDB's
+commit of one row, plain DuckDB over the same Parquet files, and DuckDB's own exact SQL over the archive's CSV. The
+imported bars are compared with the daemon's per-trade sums over the same file. Two minutes on an idle machine.
 """
 
 import argparse
@@ -20,6 +24,9 @@ import trio
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
 from candled.domain.interval import DAY, INTERVALS, MINUTE
+from candled.domain.numbers import parse_units, to_decimal
+from candled.domain.trade import Trade
+from candled.engine.minute import Minute
 from candled.history import connect, open_history
 from candled.history.archive import parse_archive, read_minutes
 from candled.history.files import Files
@@ -27,6 +34,8 @@ from candled.history.layout import Segment
 from candled.history.parquet import write_segment
 from candled.history.reader import open_memory_database, segment_path
 
+lines: list[str] = []
+"""The record so far."""
 START = 1_735_689_600_000_000  # 2025-01-01
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "PEPEUSDT")
 PRICES = (96_000.0, 3_400.0, 0.00002)
@@ -51,9 +60,29 @@ def minute(symbol: str, open_time: int) -> Bar:
     )
 
 
+def bare_limits(path: Path) -> None:
+    """What the disk and DuckDB take for the least that a commit can be."""
+    path.mkdir()
+
+    def write_and_sync() -> None:
+        os.write(descriptor, b"\0" * 600)
+        os.fdatasync(descriptor)
+
+    descriptor = os.open(path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    synced = timed(write_and_sync, 200)
+    os.close(descriptor)
+    connection = duckdb.connect(str(path / "one.duckdb"), config={"threads": "1"})
+    connection.execute("CREATE TABLE one (number BIGINT)")
+    committed = timed(lambda: connection.execute("INSERT INTO one VALUES (1)"), 200)
+    connection.close()
+    say("limit: write and fdatasync of 600 bytes", f"median {median_ms(synced)} ms")
+    say("limit: DuckDB's commit of one row of one column", f"median {median_ms(committed)} ms")
+
+
 async def commit_cost(path: Path, symbols: int, rounds: int) -> None:
     names = [f"SYM{number}USDT" for number in range(symbols)]
     spent, published = [], []
+    used = 0.0
     async with open_history(path, exchange="benchmark") as history:
         position = history.epoch << 32
         for number in range(rounds):
@@ -62,15 +91,17 @@ async def commit_cost(path: Path, symbols: int, rounds: int) -> None:
                 BarEvent(BarEventKind.CLOSE, bar, bar.close_time, position + i) for i, bar in enumerate(bars)
             ]
             position += symbols
-            started = time.perf_counter()
+            started, used_before = time.perf_counter(), time.process_time()
             await history.store(events)
             spent.append(time.perf_counter() - started)
+            used += time.process_time() - used_before
             started = time.perf_counter()
             await history.publish()
             published.append(time.perf_counter() - started)
     say(
         f"commit of a closed minute, {symbols} symbols",
-        f"median {median_ms(spent)} ms, worst {max(spent) * 1e3:.1f} ms",
+        f"median {median_ms(spent)} ms (must be below {5 if symbols < 100 else 50}), "
+        f"worst {max(spent) * 1e3:.1f} ms, processor {used / rounds * 1e3:.1f} ms",
     )
     say(f"publication of a minute, {symbols} symbols", f"median {median_ms(published)} ms")
 
@@ -115,19 +146,28 @@ def queries(path: Path) -> None:
     files = [file for file in path.rglob("*.parquet") if file.stat().st_size and "bars" in file.parts]
     size = sum(file.stat().st_size for file in files)
     say("files and bytes of a symbol's year", f"{len(files) / 3:.0f} files, {size / 3 / 1e6:.1f} MB")
+    started = time.perf_counter()
+    connect(path).close()
+    say("connect", f"{(time.perf_counter() - started) * 1e3:.0f} ms")
+    sealed = f"read_parquet('{path}/bars/**/*.parquet')"
+    june_10 = "TIMESTAMPTZ '2025-06-10', TIMESTAMPTZ '2025-06-11'"
+    totals = "SELECT symbol, count(*), max(high), min(low), sum(volume), sum(quote_volume), sum(trade_count)"
     with connect(path) as connection:
         day = "symbol = 'ETHUSDT' AND open_time >= '2025-06-10' AND open_time < '2025-06-11'"
         for name, sql in {
-            "one symbol's day, 1m": f"SELECT * FROM bars WHERE interval = '1m' AND {day} ORDER BY open_time",
-            "one symbol's day, 1h": f"SELECT * FROM bars WHERE interval = '1h' AND {day} ORDER BY open_time",
-            "full scan, 1m": "SELECT symbol, count(*), max(high), min(low), sum(volume), sum(quote_volume), "
-            "sum(trade_count) FROM bars WHERE interval = '1m' GROUP BY symbol",
-            "full scan, 1d": "SELECT * FROM bars WHERE interval = '1d'",
+            "limit: plain DuckDB over the sealed files, one symbol's day": f"SELECT * FROM {sealed} WHERE {day}",
+            "limit: plain DuckDB over the sealed files, full scan": f"{totals} FROM {sealed} GROUP BY symbol",
+            "one symbol's day, 1m (must be below 60)": f"SELECT * FROM bars WHERE interval = '1m' AND {day}",
+            "full scan, 1m (must be below 400)": f"{totals} FROM bars WHERE interval = '1m' GROUP BY symbol",
+            "one symbol's day, 1h, by the view": f"SELECT * FROM bars WHERE interval = '1h' AND {day}",
+            "one symbol's day, 1h, by bars_between": f"SELECT * FROM bars_between('1h', {june_10}) "
+            "WHERE symbol = 'ETHUSDT'",
+            "every 1d bar": "SELECT * FROM bars WHERE interval = '1d'",
         }.items():
             times = timed(lambda sql=sql: connection.sql(sql).to_arrow_table(), 5)
             cpu = processor_ms(lambda sql=sql: connection.sql(sql).to_arrow_table(), 3)
             say(
-                f"query over a year of 3 symbols: {name}",
+                f"year of 3 symbols: {name}",
                 f"median {median_ms(times)} ms, processor {cpu:.0f} ms",
             )
 
@@ -157,6 +197,53 @@ def importing(path: Path, trades: int) -> None:
         "ratio",
         f"{min(own) / min(ours):.2f} (must reach 0.5); into the data directory {min(own) / min(whole):.2f}",
     )
+    expected = per_trade_sums(csv)
+    with connect(path / "data") as stored:
+        rows = stored.execute(
+            "SELECT epoch_us(open_time), open, high, low, close, volume, quote_volume, trade_count, "
+            "taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id "
+            "FROM bars WHERE interval = '1m' ORDER BY open_time"
+        ).fetchall()
+    same = rows == expected
+    say("imported bars equal the per-trade sums in every field", f"{'yes' if same else 'NO'}, {len(rows)} bars")
+    if not same:
+        raise SystemExit("the import is not exact")
+
+
+def per_trade_sums(csv: Path) -> list[tuple[object, ...]]:
+    """The archive's minutes by the daemon's own aggregator, trade by trade."""
+    minutes: dict[int, Minute] = {}
+    with csv.open(encoding="ascii") as file:
+        for line in file:
+            number, price, quantity, _quote, at, maker, _best = line.split(",")
+            moment = int(at)
+            open_time = moment - moment % MINUTE
+            found = minutes.get(open_time)
+            if found is None:
+                found = minutes[open_time] = Minute("BTCUSDT", open_time)
+            trade_id = int(number)
+            found.add(
+                Trade(
+                    "BTCUSDT",
+                    trade_id,
+                    trade_id,
+                    parse_units(price),
+                    parse_units(quantity),
+                    moment,
+                    maker == "true",
+                )
+            )
+    bars = [minutes[open_time].forming_bar() for open_time in sorted(minutes)]
+    return [
+        (
+            bar.open_time,
+            *(to_decimal(number) for number in (bar.open, bar.high, bar.low, bar.close)),
+            *(to_decimal(bar.volume), to_decimal(bar.quote_volume), bar.trade_count),
+            *(to_decimal(bar.taker_buy_volume), to_decimal(bar.taker_buy_quote_volume)),
+            *(bar.first_trade_id, bar.last_trade_id),
+        )
+        for bar in bars
+    ]
 
 
 async def import_whole(path: Path, archive: Path) -> None:
@@ -186,25 +273,32 @@ def median_ms(times: list[float]) -> str:
 
 
 def say(what: str, figure: str) -> None:
-    print(f"{what:62} {figure}", flush=True)
+    line = f"{what:80} {figure}" if figure else what
+    lines.append(line)
+    print(line, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trades", type=int, default=10_000_000, help="trades in the synthetic archive")
+    parser.add_argument("--output", type=Path, help="file for the record")
     options = parser.parse_args()
-    print(
+    say(
         f"# {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, {platform.machine()}, {os.cpu_count()} cores, load "
         f"{os.getloadavg()[0]:.1f}, Python {platform.python_version()}, DuckDB {duckdb.__version__}; "
-        f"python -m benchmarks.history --trades {options.trades}"
+        f"python -m benchmarks.history --trades {options.trades}",
+        "",
     )
     with tempfile.TemporaryDirectory(prefix="candled-benchmark-") as folder:
         path = Path(folder)
+        bare_limits(path / "bare")
         trio.run(commit_cost, path / "three", 3, 100)
         trio.run(commit_cost, path / "many", 2000, 30)
         trio.run(make_year, path / "year")
         queries(path / "year")
         importing(path / "import", options.trades)
+    if options.output:
+        options.output.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

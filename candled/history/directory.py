@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,12 @@ from candled.history.files import TEMPORARY, Files
 
 FORMAT: Final = 1
 """Version of the layout that this code writes and reads."""
+
+Migration = Callable[[Path, Files], None]
+"""Brings a data directory of one format to the next one. May be cut off anywhere, and is then called again."""
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {}
+"""By the format that each starts from. There is none yet: format 1 is the first."""
 
 IDENTITY: Final = "candled.json"
 LOCK: Final = "candled.lock"
@@ -84,7 +90,7 @@ def read_identity(path: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def hold_directory(path: Path, *, exchange: str, files: Files) -> Iterator[Directory]:
-    """Hold a data directory for this process alone, making it if it is not there.
+    """Hold a data directory for this process alone, making it if it is not there, and migrating an older format.
 
     Args:
         path: The data directory.
@@ -114,13 +120,15 @@ def hold_directory(path: Path, *, exchange: str, files: Files) -> Iterator[Direc
         identity = read_identity(path)
         if identity is not None:
             _check_exchange(path, identity.get("exchange", ""), exchange)
-        known = identity or {"exchange": exchange, "epoch": 0}
+        known = identity or {"exchange": exchange, "epoch": 0, "format": FORMAT}
         directory = Directory(
             path, known["exchange"] or exchange, int(known["epoch"]) + 1, found_identity=identity is not None
         )
         try:
             if identity is None and (path / IDENTITY).exists():
                 directory.set_aside(path / IDENTITY, files)
+            for version in range(known["format"], FORMAT):
+                MIGRATIONS[version](path, files)
             _write_identity(directory, files)
         except OSError as error:
             raise DataDirectoryError(f"cannot write to {path} ({error.strerror}): make it writable") from error

@@ -612,7 +612,7 @@ class DurableHistory:
         )
         if interval != ONE_MINUTE.name:
             newest = f"SELECT {query.text(symbol)} AS symbol, make_timestamptz({known_until}) AS known_until"
-            rows = f"FROM ({query.longer_bars(rows, newest)}) WHERE interval = {query.text(interval)}"
+            rows = query.longer_bars(rows, newest, [parse_interval(interval)])
         table = await self._rows(f"SELECT {_ROWS} FROM ({rows}) ORDER BY open_time LIMIT {limit}", fresh)
         return bars_from_rows(table, interval)
 
@@ -626,10 +626,10 @@ class DurableHistory:
         rows = query.longer_bars(
             query.closing_positions(f"FROM ({minutes}) WHERE {chosen} AND open_time >= make_timestamptz({low})"),
             f"FROM (VALUES {known}) newest(symbol, known_until)",
+            [parse_interval(interval)],
         )
         table = await self._rows(
-            f"SELECT {_ROWS} FROM ({rows}) WHERE interval = {query.text(interval)} AND position > {position} "
-            f"ORDER BY position LIMIT {limit}",
+            f"SELECT {_ROWS} FROM ({rows}) WHERE position > {position} ORDER BY position LIMIT {limit}",
             fresh,
         )
         return list(zip(positions_from_rows(table), bars_from_rows(table, interval), strict=True))
@@ -642,6 +642,8 @@ class DurableHistory:
         """
         fresh = pa.concat_tables([ROW_SCHEMA.empty_table(), *self._unpublished])
         recent = f"{self._store.recent_sql(self._layout.recents)} UNION ALL FROM fresh"
+        if not segments:  # as nearly always when something recent is asked for: half of the planning is saved
+            return query.newest_rows(recent), fresh
         return query.minutes(self._store.sealed_sql(segments), recent), fresh
 
     async def _rows(self, sql: str, fresh: pa.Table) -> pa.Table:

@@ -4,9 +4,10 @@ The same text serves the outside reader, whose file lists are found at each quer
 files and adds the rows that are not published yet.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
-from candled.domain.interval import DAY, INTERVALS, MINUTE, ONE_MINUTE
+from candled.domain.interval import DAY, INTERVALS, MINUTE, ONE_MINUTE, Interval
 from candled.history.columns import BAR_COLUMNS, ROW_COLUMNS
 
 
@@ -29,10 +30,6 @@ _LENGTHS: Final = (
     + "}"
 )
 """How much of time a longer bar takes at most."""
-_INTERVAL_ROWS: Final = ", ".join(
-    f"({text(rule.name)}, {'NULL' if rule.length is None else rule.length}::BIGINT, {rule.offset}::BIGINT)"
-    for rule in _LONGER
-)
 
 
 def file_list(paths: list[str]) -> str:
@@ -96,11 +93,15 @@ def first_reached(minutes: str, changed: str) -> str:
     )
 
 
-def longer_rows(minutes: str) -> str:
-    """Bars of every longer interval from minutes, forming ones too, with the columns of rows and ``interval``.
+def longer_rows(minutes: str, rules: Sequence[Interval] = _LONGER) -> str:
+    """Bars of longer intervals from minutes, forming ones too, with the columns of rows and ``interval``.
 
     As ``domain.merge_bars``: a minute without trades adds nothing unless all are empty.
     """
+    intervals = ", ".join(
+        f"({text(rule.name)}, {'NULL' if rule.length is None else rule.length}::BIGINT, {rule.offset}::BIGINT)"
+        for rule in rules
+    )
     return f"""
 SELECT symbol, interval, bucket AS open_time, bucket_end AS close_time,
        coalesce(arg_min(open, minute) FILTER (trade_count > 0), arg_min(open, minute)) AS open,
@@ -122,13 +123,13 @@ FROM (
            CASE WHEN length IS NULL THEN date_trunc('month', open_time) + INTERVAL 1 MONTH
                 ELSE make_timestamptz(epoch_us(open_time) - (epoch_us(open_time) - start) % length + length)
            END AS bucket_end
-    FROM ({minutes}), (VALUES {_INTERVAL_ROWS}) intervals(interval, length, start)
+    FROM ({minutes}), (VALUES {intervals}) intervals(interval, length, start)
 )
 WHERE interval <> '1m'
 GROUP BY symbol, interval, bucket, bucket_end"""
 
 
-def longer_bars(minutes: str, newest: str) -> str:
+def longer_bars(minutes: str, newest: str, rules: Sequence[Interval] = _LONGER) -> str:
     """As ``longer_rows``, without those that are still forming.
 
     ``newest`` gives each symbol's newest minute: a longer bar is closed when that minute ends at its end or later.
@@ -136,7 +137,7 @@ def longer_bars(minutes: str, newest: str) -> str:
     return (
         f"SELECT {', '.join('longer.' + name for name in ('interval', *_without('previous_trade_id')))}, "
         "CASE WHEN known_before >= 0 THEN known_before END AS previous_trade_id "
-        f"FROM ({longer_rows(minutes)}) longer JOIN ({newest}) newest USING (symbol) "
+        f"FROM ({longer_rows(minutes, rules)}) longer JOIN ({newest}) newest USING (symbol) "
         "WHERE longer.close_time <= newest.known_until"
     )
 

@@ -12,7 +12,7 @@ from typing import Final
 import duckdb
 
 from candled.history import query
-from candled.history.directory import EMPTY, RECENT, read_identity, sealed_folder
+from candled.history.directory import EMPTY, FORMAT, RECENT, read_identity, sealed_folder
 from candled.history.errors import DataDirectoryError
 from candled.history.layout import Recent, Segment, live_recents, live_segments, parse_recent, parse_segment
 
@@ -31,12 +31,18 @@ def connect(data_dir: Path | str) -> duckdb.DuckDBPyConnection:
     until``: in a long history it reads only the files of that time, for longer intervals too.
 
     Raises:
-        DataDirectoryError: there are no bars of candled, or of a newer candled.
+        DataDirectoryError: there are no bars of candled, or they are in the format of another version.
     """
     root = Path(data_dir).absolute()
-    if read_identity(root) is None:
+    identity = read_identity(root)
+    if identity is None:
         raise DataDirectoryError(
             f"{root} is not a candled data directory: give the one that `candled run` or `candled import` has made"
+        )
+    if identity["format"] < FORMAT:
+        raise DataDirectoryError(
+            f"{root} has format {identity['format']}, which is older than this candled's {FORMAT}: "
+            "start the daemon on it once, which brings it up to date"
         )
     connection = open_memory_database()
 

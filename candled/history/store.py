@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from candled.domain.interval import DAY
 from candled.history import query, reader
-from candled.history.columns import ROW_SCHEMA
+from candled.history.columns import ROW_SCHEMA, column_values
 from candled.history.directory import Directory
 from candled.history.files import Files
 from candled.history.layout import Expire, MergeRecents, Recent, Rewrite, Segment
@@ -144,11 +144,17 @@ class Store:
         """Those of the journal's rows that no file has, nor a newer revision of them."""
         if not journal.num_rows:
             return journal
+        days = set(zip(journal.column("symbol").to_pylist(), _days(journal), strict=True))
+        touched = [
+            s
+            for s in segments
+            if s.start != 0 and any((s.symbol, day) in days for day in range(s.start, s.end, DAY))
+        ]
         self._connection.register("journal", journal)
         try:
             return self._rows(
                 f"FROM ({query.newest_rows('FROM journal')}) row WHERE NOT EXISTS "
-                f"(FROM ({self.recent_sql(recents)} UNION ALL {self.sealed_sql(segments)}) known "
+                f"(FROM ({self.recent_sql(recents)} UNION ALL {self.sealed_sql(touched)}) known "
                 "WHERE known.symbol = row.symbol AND known.open_time = row.open_time "
                 "AND (known.revision > row.revision OR known.revision = row.revision "
                 "AND known.position >= row.position)) ORDER BY position"
@@ -203,6 +209,11 @@ class Store:
 
     def _rows(self, sql: str) -> pa.Table:
         return self._query(sql).cast(ROW_SCHEMA)
+
+
+def _days(rows: pa.Table) -> list[int]:
+    """The UTC midnight before each row."""
+    return [time // DAY * DAY for time in column_values(rows.column("open_time"))]
 
 
 def _within(segment: Segment) -> str:

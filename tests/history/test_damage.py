@@ -1,9 +1,10 @@
 """Damaged and lost files, a full disk: the history starts by itself, says what it did, and keeps what it can."""
 
 import contextlib
+import os
 import random
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from structlog.testing import capture_logs
 
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent
-from candled.history import DataDirectoryError, HistorySettings, open_history
+from candled.history import DataDirectoryError, HistorySettings, connect, open_history
+from candled.history.files import Files
 from tests.history.bars import START, events, minute
 
 SETTINGS = HistorySettings(grace=0.0, publish_delay=0.05, retry_delay_max=0.05)
@@ -172,6 +174,55 @@ async def test_a_full_disk_delays_bars_and_loses_none(small_disk: Path) -> None:
             send.close()
     async with open_history(data, exchange="x", settings=SETTINGS) as history:
         assert bars == await history.bars("BTCUSDT", "1m")
+
+
+class ForbiddenFiles(Files):
+    """A data directory whose permissions were lost: no file can be made in it, until they are back."""
+
+    def __init__(self) -> None:
+        self.forbidden = False
+
+    def publish(self, path: Path, fill: Callable[[Path], None]) -> None:
+        if self.forbidden:
+            raise PermissionError(13, "Permission denied")
+        super().publish(path, fill)
+
+
+async def test_lost_permissions_are_said_and_overcome_when_they_are_back(tmp_path: Path) -> None:
+    """By a stand-in for the system's answer: root, as tests in a container run, may write anywhere."""
+    files = ForbiddenFiles()
+    bars = [minute(number) for number in range(20)]
+    with trio.fail_after(50):
+        async with (
+            open_history(tmp_path, exchange="x", settings=SETTINGS, files=files) as history,
+            trio.open_nursery() as nursery,
+        ):
+            send, receive = trio.open_memory_channel[list[BarEvent]](100)
+            await nursery.start(history.serve, receive)
+            files.forbidden = True
+            await send.send(events(bars, history.epoch << 32))
+            while history.not_ready_reason() is None:
+                await trio.sleep(0.01)
+            assert history.not_ready_reason() == "the history cannot publish bars: [Errno 13] Permission denied"
+            assert bars == await history.bars("BTCUSDT", "1m")
+            files.forbidden = False
+            while history.statistics().rows_unpublished:
+                await trio.sleep(0.01)
+            assert history.not_ready_reason() is None
+            send.close()
+    with connect(tmp_path) as connection:
+        assert connection.execute("SELECT count(*) FROM minutes").fetchone() == (len(bars),)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write where permissions forbid it")
+async def test_a_directory_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(DataDirectoryError, match=r"cannot write to .*make it writable"):
+            await reopened(tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
 
 
 async def test_a_disk_without_room_at_start_is_named(small_disk: Path) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from candled.history import DataDirectoryError
+from candled.history import DataDirectoryError, connect, directory, reader
 from candled.history.directory import hold_directory
 from candled.history.files import Files
 
 
 def open_once(path: Path, exchange: str = "binance") -> int:
-    with hold_directory(path, exchange=exchange, files=Files()) as directory:
-        return directory.epoch
+    with hold_directory(path, exchange=exchange, files=Files()) as held:
+        return held.epoch
 
 
 def test_each_opening_has_a_higher_epoch(tmp_path: Path) -> None:
@@ -37,6 +37,41 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "candled.json").write_text(json.dumps({**identity, "format": 99}))
     with pytest.raises(DataDirectoryError, match=r"format 99 .* use a newer candled"):
         open_once(tmp_path)
+
+
+def test_an_older_format_is_migrated_step_by_step_and_again_after_a_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An example of how a later version of candled takes up a directory: format 1 to 3, cut off on the way."""
+    open_once(tmp_path)
+    old, new, newest = tmp_path / "bars-old", tmp_path / "bars-new", tmp_path / "bars-newest"
+    old.mkdir()
+
+    def from_1_to_2(path: Path, files: Files) -> None:
+        assert path == tmp_path
+        if old.exists():
+            files.rename(old, new)
+
+    def from_2_to_3(path: Path, files: Files) -> None:
+        if not attempts.pop(0):
+            raise OSError(28, "No space left on device")
+        if new.exists():
+            files.rename(new, newest)
+
+    attempts = [False, True]
+    monkeypatch.setattr(directory, "FORMAT", 3)
+    monkeypatch.setattr(directory, "MIGRATIONS", {1: from_1_to_2, 2: from_2_to_3})
+    monkeypatch.setattr(reader, "FORMAT", 3)
+    with pytest.raises(DataDirectoryError, match=r"has format 1, .* start the daemon on it once"):
+        connect(tmp_path)
+    with pytest.raises(DataDirectoryError, match="No space left"):
+        open_once(tmp_path)
+    assert new.exists()
+    assert json.loads((tmp_path / "candled.json").read_text())["format"] == 1
+    assert open_once(tmp_path) == 2
+    assert newest.exists()
+    assert json.loads((tmp_path / "candled.json").read_text())["format"] == 3
+    assert open_once(tmp_path) == 3
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:

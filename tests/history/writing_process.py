@@ -1,4 +1,7 @@
-"""A process that stores bars as fast as it can and says on its output what was acknowledged: made to be killed."""
+"""A process that stores bars as fast as it can: made to be killed.
+
+Says on its output the number of the newest bar that it found, and then each number that was acknowledged.
+"""
 
 import sys
 from pathlib import Path
@@ -22,12 +25,12 @@ async def main(path: Path) -> None:
         await nursery.start(history.serve, receive)
         newest = await history.newest_bars()
         number = 0
+        print((newest["BTCUSDT"].open_time - START) // MINUTE if newest else -1, flush=True)
         if newest:
             # A kill between two symbols of one batch is impossible: a batch is one transaction.
             assert len({bar.open_time for bar in newest.values()}) == 1
             number = (newest["BTCUSDT"].open_time - START) // MINUTE + STEP
         position = history.epoch << 32
-        print("serving", flush=True)
         while True:
             batch = [minute(number, symbol) for symbol in SYMBOLS]
             late = number - 30 * STEP
