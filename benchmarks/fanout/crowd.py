@@ -1,4 +1,4 @@
-"""One frozen and ten slow clients among a hundred healthy ones: what the healthy ones notice, and the memory it takes."""
+"""One frozen and ten slow clients among a hundred healthy ones: what those notice, and the memory it takes."""
 
 import time
 from statistics import median

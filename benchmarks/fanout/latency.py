@@ -1,4 +1,4 @@
-"""From a trade on the exchange's socket to the update at 50 clients: the whole way through feed, engine and stream."""
+"""From a trade on the exchange's socket to the update at 50 clients, through feed, engine and stream."""
 
 import time
 
