@@ -1,5 +1,6 @@
 """The Trio shell round the engine: feed events come in, bar events go out to the stream and the history."""
 
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
@@ -7,10 +8,11 @@ import trio
 
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
-from candled.domain.feed_event import FeedEvent
-from candled.domain.interval import MINUTE, ONE_MINUTE
+from candled.domain.feed_event import FeedEvent, TradesArrived
+from candled.domain.interval import MICROSECONDS, MINUTE, ONE_MINUTE
 from candled.engine.engine import Engine
 from candled.engine.rollup import MinutesNeeded, RollUp
+from candled.lags import Lags
 
 
 class Submitted:
@@ -25,6 +27,10 @@ class Submitted:
 
 class StoredBars(Protocol):
     """What of the history is read back."""
+
+    @property
+    def stored_position(self) -> int:
+        """Every event up to this position is stored, and ``bars`` sees it."""
 
     async def bars(self, symbol: str, interval: str, start: int, end: int, limit: int) -> list[Bar]:
         """Stored bars with ``start <= open_time < end``, oldest first."""
@@ -70,6 +76,7 @@ class Aggregator:
         wanted: Callable[[str], Collection[str]],
         wake_repair: Callable[[], None],
         stored: StoredBars,
+        lags: Lags,
     ) -> None:
         """Make it; ``run`` does the work.
 
@@ -80,6 +87,7 @@ class Aggregator:
             wanted: intervals of a symbol whose forming bars somebody watches.
             wake_repair: called when the engine may lack something.
             stored: where minutes that left memory are read back.
+            lags: told how long each batch took.
         """
         self._engine = engine
         self._rollup = rollup
@@ -87,8 +95,11 @@ class Aggregator:
         self._wanted = wanted
         self._wake_repair = wake_repair
         self._stored = stored
+        self._lags = lags
         self._needs: list[MinutesNeeded] = []
         self._recall = trio.Event()
+        self._unstored: deque[BarEvent] = deque()
+        """Closed minutes that were told and that the history may not have yet."""
 
     async def run(
         self,
@@ -112,7 +123,9 @@ class Aggregator:
                     if events:
                         self._publish(self._rollup.apply(events, self._wanted))
                         stored = [event for event in events if event.kind is not BarEventKind.UPDATE]
+                        self._note_lags(item, stored)
                         if stored:
+                            self._remember(stored)
                             await closed.send(stored)
                     if handled is not None:
                         handled.set()
@@ -134,6 +147,16 @@ class Aggregator:
             return await receive.receive()
         return None
 
+    def _note_lags(self, item: FeedEvent | Submitted | None, stored: Sequence[BarEvent]) -> None:
+        """Called when what ``item`` brought has been published."""
+        now = trio.current_time()
+        if isinstance(item, TradesArrived):
+            late = self._engine.time.now(item.received) - item.event_time
+            self._lags.received.observe(max(late, 0) / MICROSECONDS)
+            self._lags.published.observe(now - item.received)
+        if stored:
+            self._lags.told(stored[-1].position, now)
+
     def _look_for_wishes(self) -> None:
         if self._engine.needy:
             self._wake_repair()
@@ -151,13 +174,30 @@ class Aggregator:
                 if symbol is None:  # removed meanwhile
                     continue
                 for open_time in symbol.to_reopen:
-                    found = await self._stored.bars(name, ONE_MINUTE.name, open_time, open_time + MINUTE, 1)
+                    found = await self._minutes(name, open_time, open_time + MINUTE)
                     symbol.reopen(open_time, found[0] if found else None)
                     self._wake_repair()
             while self._needs:
                 need = self._needs.pop()
-                count = (need.close_time - need.open_time) // MINUTE
-                minutes = await self._stored.bars(
-                    need.symbol, ONE_MINUTE.name, need.open_time, need.close_time, count
-                )
+                minutes = await self._minutes(need.symbol, need.open_time, need.close_time)
                 self._publish(self._rollup.rebuild(need, minutes, self._wanted))
+
+    def _remember(self, told: list[BarEvent]) -> None:
+        """Keep what was told until it is stored; the channel to the history bounds how much that is."""
+        unstored, stored = self._unstored, self._stored.stored_position
+        unstored += told
+        while unstored and unstored[0].position <= stored:
+            unstored.popleft()
+
+    async def _minutes(self, symbol: str, start: int, end: int) -> list[Bar]:
+        """Closed minutes as they were told last, oldest first: the history may be behind."""
+        told = [e.bar for e in self._unstored if e.bar.symbol == symbol and start <= e.bar.open_time < end]
+        minutes = {
+            bar.open_time: bar
+            for bar in await self._stored.bars(symbol, ONE_MINUTE.name, start, end, (end - start) // MINUTE)
+        }
+        for bar in told:
+            known = minutes.get(bar.open_time)
+            if known is None or known.revision < bar.revision:
+                minutes[bar.open_time] = bar
+        return [minutes[open_time] for open_time in sorted(minutes)]

@@ -7,6 +7,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Final
 
 import attrs
@@ -17,12 +18,15 @@ from prometheus_client.registry import Collector
 from candled.backfill import backfill_new
 from candled.domain.event import BarEvent, positions_of
 from candled.domain.shards import parse_shards
+from candled.engine.engine import Engine
+from candled.engine.rollup import RollUp
 from candled.errors import UserError
 from candled.feed.backoff import Backoff
 from candled.feed.binance.rest import BinanceRest, open_rest
 from candled.feed.interface import ExchangeDescription, SourceRefusedError, SourceUnavailableError
 from candled.feed.websocket import connect_tcp
-from candled.history import DurableHistory, open_history
+from candled.history import DurableHistory, HistorySettings, open_history
+from candled.lags import Lags
 from candled.logs import LogCounts
 from candled.metrics import Parts, make_collectors
 from candled.pipeline import open_pipeline, restore
@@ -30,8 +34,9 @@ from candled.reload import Reloader
 from candled.settings import DaemonSettings
 from candled.stream.access import BearerTokens
 from candled.stream.grpc.security import SecurityFiles
-from candled.stream.grpc.server import open_grpc_server
+from candled.stream.grpc.server import GrpcServer, open_grpc_server
 from candled.stream.hub import Hub
+from candled.stream.web.application import HttpCounts
 from candled.stream.web.chart import ChartSource
 from candled.stream.web.server import serve_http
 from candled.vitals import Vitals
@@ -117,8 +122,11 @@ async def serve_daemon(
     vitals = Vitals(_symbols_elsewhere(settings))
     shown = _Shown()
     async with open_rest(settings.rest_urls, settings.rest_weight_per_minute) as rest, trio.open_nursery() as http:
-        collectors = make_collectors(status=vitals.status, rest=rest, logs=logs, parts=lambda: shown.parts)
-        http_address = await http.start(_serve_http, settings, vitals, collectors, shown)
+        counts = HttpCounts()
+        collectors = make_collectors(
+            status=vitals.status, rest=rest, http=counts, logs=logs, parts=lambda: shown.parts
+        )
+        http_address = await http.start(_serve_http, settings, vitals, collectors, counts, shown)
         await _serve_bars(settings, stop, reload, rest, vitals, http_address, shown, rng, task_status)
         http.cancel_scope.cancel()
 
@@ -140,9 +148,16 @@ async def _serve_bars(
     rng: random.Random,
     task_status: trio.TaskStatus[Addresses],
 ) -> None:
-    async with open_history(settings.data_dir, exchange="") as history, trio.open_nursery() as writer:
+    async with (
+        open_history(settings.data_dir, exchange="", settings=HistorySettings.of(settings)) as history,
+        trio.open_nursery() as writer,
+    ):
         send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
-        await writer.start(history.serve, receive_closed)
+        lags = Lags()
+        await writer.start(
+            partial(history.serve, stored=lambda position: lags.kept(position, trio.current_time())),
+            receive_closed,
+        )
         vitals.keeping(history)
         next_position = positions_of(history.epoch)
         description = None
@@ -185,42 +200,82 @@ async def _serve_bars(
                     async with _until(stop):
                         description = await _describe(rest, settings, history, vitals, rng)
                 if description is not None and not stop.is_set():
-                    async with (
-                        open_pipeline(
-                            settings,
-                            description,
-                            engine,
-                            rollup,
-                            source=rest,
-                            stored=history,
-                            hub=hub,
-                            closed=send_closed.clone(),
-                            connect=connect_tcp,
-                            rng=rng,
-                        ) as pipeline,
-                        trio.open_nursery() as attendants,
-                    ):
-                        vitals.reading(pipeline)
-                        queues = {"engine": pipeline.waiting, "history": send_closed.statistics}
-                        shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, queues)
-                        if reload is not None:
-                            reloader = Reloader(
-                                settings,
-                                reload.reread,
-                                pipeline=pipeline,
-                                source=rest,
-                                history=history,
-                                hub=hub,
-                                closed=send_closed,
-                                next_position=next_position,
-                                show_shards=lambda new: setattr(vitals, "elsewhere", _symbols_elsewhere(new)),
-                                rng=rng,
-                            )
-                            attendants.start_soon(reloader.run, reload.requests)
-                        await stop.wait()
-                        vitals.stopping = True
-                        attendants.cancel_scope.cancel()
+                    await _read_trades(
+                        settings,
+                        description,
+                        engine,
+                        rollup,
+                        rest=rest,
+                        history=history,
+                        hub=hub,
+                        grpc=grpc,
+                        closed=send_closed,
+                        lags=lags,
+                        next_position=next_position,
+                        vitals=vitals,
+                        shown=shown,
+                        stop=stop,
+                        reload=reload,
+                        rng=rng,
+                    )
                 vitals.stopping = True
+
+
+async def _read_trades(
+    settings: DaemonSettings,
+    description: ExchangeDescription,
+    engine: Engine,
+    rollup: RollUp,
+    *,
+    rest: BinanceRest,
+    history: DurableHistory,
+    hub: Hub,
+    grpc: GrpcServer,
+    closed: trio.MemorySendChannel[list[BarEvent]],
+    lags: Lags,
+    next_position: Callable[[], int],
+    vitals: Vitals,
+    shown: "_Shown",
+    stop: trio.Event,
+    reload: Reload | None,
+    rng: random.Random,
+) -> None:
+    async with (
+        open_pipeline(
+            settings,
+            description,
+            engine,
+            rollup,
+            source=rest,
+            stored=history,
+            hub=hub,
+            closed=closed.clone(),
+            connect=connect_tcp,
+            rng=rng,
+            lags=lags,
+        ) as pipeline,
+        trio.open_nursery() as attendants,
+    ):
+        vitals.reading(pipeline)
+        queues = {"engine": pipeline.waiting, "history": closed.statistics}
+        shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, grpc, lags, queues)
+        if reload is not None:
+            reloader = Reloader(
+                settings,
+                reload.reread,
+                pipeline=pipeline,
+                source=rest,
+                history=history,
+                hub=hub,
+                closed=closed,
+                next_position=next_position,
+                show_shards=lambda new: setattr(vitals, "elsewhere", _symbols_elsewhere(new)),
+                rng=rng,
+            )
+            attendants.start_soon(reloader.run, reload.requests)
+        await stop.wait()
+        vitals.stopping = True
+        attendants.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -241,6 +296,7 @@ async def _serve_http(
     settings: DaemonSettings,
     vitals: Vitals,
     collectors: Sequence[Collector],
+    counts: HttpCounts,
     shown: "_Shown",
     *,
     task_status: trio.TaskStatus[str],
@@ -251,6 +307,7 @@ async def _serve_http(
         collectors=collectors,
         tokens=BearerTokens(settings.tokens_file) if settings.tokens_file else None,
         chart=(lambda: shown.chart) if settings.chart else None,
+        counts=counts,
         task_status=task_status,
     )
 

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import attrs
 import trio
 
-from candled.aggregator import Aggregator, EngineWishes, Submitted
+from candled.aggregator import Aggregator, EngineWishes, StoredBars, Submitted
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent
 from candled.domain.feed_event import FeedEvent
@@ -19,6 +19,7 @@ from candled.feed.binance.feed import BinanceFeed
 from candled.feed.interface import Connect, ExchangeDescription, TradeSource
 from candled.feed.listings import Listings, ListingWatch
 from candled.feed.repair import Repairer, RepairWays
+from candled.lags import Lags
 from candled.settings import DaemonSettings
 
 FEED_EVENTS: Final = 2_000
@@ -31,14 +32,11 @@ LOOK_BACK_MINUTES_MIN: Final = 240
 """Of each symbol at least so many."""
 
 
-class Stored(Protocol):
-    """What of the history is read back."""
+class Stored(StoredBars, Protocol):
+    """What of the history is read back, at a start too."""
 
     async def newest_bars(self) -> Mapping[str, Bar]:
         """The newest stored 1-minute bar of each symbol."""
-
-    async def bars(self, symbol: str, interval: str, start: int, end: int, limit: int) -> list[Bar]:
-        """Stored bars with ``start <= open_time < end``, oldest first."""
 
     async def incomplete_bars(self, symbol: str, since: int, limit: int) -> list[Bar]:
         """Stored 1-minute bars that are not complete, oldest first."""
@@ -145,6 +143,7 @@ async def open_pipeline(
     rng: random.Random,
     feed_events: int = FEED_EVENTS,
     ways: RepairWays | None = None,
+    lags: Lags | None = None,
 ) -> AsyncIterator[Pipeline]:
     """Trades become bars while inside. On leaving the feed stops first, and what it brought is still handled.
 
@@ -161,6 +160,7 @@ async def open_pipeline(
         rng: jitter.
         feed_events: how many batches may wait for the engine.
         ways: how gaps are filled, by their size.
+        lags: told how long the stages of a trade's way take.
     """
     send, receive = trio.open_memory_channel[FeedEvent | Submitted](feed_events)
 
@@ -184,7 +184,13 @@ async def open_pipeline(
         on_silence=watch.look_soon,
     )
     aggregator = Aggregator(
-        engine, rollup, publish=hub.publish, wanted=hub.wanted, wake_repair=repairer.wake, stored=stored
+        engine,
+        rollup,
+        publish=hub.publish,
+        wanted=hub.wanted,
+        wake_repair=repairer.wake,
+        stored=stored,
+        lags=lags or Lags(),
     )
     async with trio.open_nursery() as engine_room:
         engine_room.start_soon(aggregator.run, receive, closed)

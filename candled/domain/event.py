@@ -34,6 +34,9 @@ class BarEvent(msgspec.Struct, frozen=True, gc=False):
     position: int = 0
     """Place in the journal's order, rising with each CLOSE and REVISION over the whole life of a data
     directory; 0 for an UPDATE, which is not stored. Resume tokens are made of it."""
+    owed_from: int = 0
+    """Lowest position of which a longer bar is still to be told, once its minutes were read back; 0: of none.
+    Whoever goes on from here after a break must be told from there on again."""
 
 
 def positions_of(epoch: int) -> Callable[[], int]:

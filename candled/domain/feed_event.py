@@ -45,7 +45,9 @@ class ServerTime:
     """The exchange's own clock, read over REST."""
 
     time: int
-    """Microseconds since the epoch; the exchange's clock shows this or more when the answer comes."""
+    """Microseconds since the epoch; it was read at some moment between ``asked`` and ``received``."""
+    asked: float
+    """Local monotonic clock when the request was sent, seconds."""
     received: float
     """Local monotonic clock when the answer came, seconds."""
 
@@ -78,6 +80,15 @@ class TradeExists:
 
 
 @attrs.frozen(slots=True)
+class LastTradeFound:
+    """The exchange's newest trade of a symbol that was silent since its stream is live: its bars begin now."""
+
+    symbol: str
+    trade: Trade
+    """Or the aggregate that it is part of."""
+
+
+@attrs.frozen(slots=True)
 class RangeUnfillable:
     """The exchange does not have these trade ids, and why that is believed."""
 
@@ -107,6 +118,7 @@ FeedEvent = (
     | MinutesSettled
     | StartFound
     | TradeExists
+    | LastTradeFound
     | RangeUnfillable
     | BarsFetched
 )

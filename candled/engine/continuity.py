@@ -82,7 +82,7 @@ class Continuity:
 
     def lower_floor(self, trade_id: int) -> None:
         """Ids from this one on are of concern."""
-        if self.floor is not None and trade_id < self.floor:
+        if self.floor is None or trade_id < self.floor:
             self.floor = trade_id
             self._find_missing()
 

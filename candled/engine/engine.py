@@ -10,6 +10,7 @@ from candled.domain.event import BarEvent
 from candled.domain.feed_event import (
     BarsFetched,
     FeedEvent,
+    LastTradeFound,
     MinutesSettled,
     RangeUnfillable,
     ServerTime,
@@ -89,7 +90,7 @@ class Engine:
             case TradesRepaired(trades=trades):
                 self._apply(trades, local, events)
             case ServerTime():
-                self.time.synchronise(event.time, event.received)
+                self.time.synchronise(event.time, event.asked, event.received)
             case StreamLive():
                 self.live.update(event.symbols)
             case StreamLost():
@@ -165,7 +166,7 @@ class Engine:
     def _apply_fact(
         self,
         engine: SymbolEngine,
-        event: MinutesSettled | StartFound | TradeExists | RangeUnfillable | BarsFetched,
+        event: MinutesSettled | StartFound | TradeExists | LastTradeFound | RangeUnfillable | BarsFetched,
         now: int,
         events: list[BarEvent],
     ) -> None:
@@ -178,6 +179,9 @@ class Engine:
                 engine.start_found(trade_id)
             case TradeExists(trade_id=trade_id):
                 engine.continuity.exists(trade_id)
+            case LastTradeFound(trade=trade):
+                if self.time.known:
+                    engine.begin_after(trade, now)
             case RangeUnfillable():
                 engine.continuity.give_up(event.first_id, event.last_id, event.reason)
         engine.settle(now, events)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
-import msgspec
+from msgspec.structs import replace
 
 from candled.domain.bar import NO_TRADE, Bar, merge_bars
 from candled.domain.event import BarEvent, BarEventKind
@@ -61,6 +61,8 @@ class _Repair:
     minutes: dict[int, Bar]
     exchange_time: int
     position: int
+    owed_from: int
+    """Position of the first of them."""
 
 
 @attrs.define
@@ -137,7 +139,7 @@ class RollUp:
                     names = wanted(bar.symbol)
                     if names:
                         self._tell_forming(state, bar, event.exchange_time, names, out)
-        return out
+        return self._noting_what_is_owed(out)
 
     def forming(self, symbol: str, interval: str) -> Bar | None:
         """The forming bar as it stands, or None when nothing is known of the present period."""
@@ -179,7 +181,7 @@ class RollUp:
             state.bases.clear()
             self._revise_from(state, longer, bar, repair, out)
             self._tell_forming(state, bar, repair.exchange_time, wanted(need.symbol), out)
-        return out
+        return self._noting_what_is_owed(out)
 
     def forget(self, symbol: str) -> None:
         """Drop everything known of a symbol that is no longer served."""
@@ -187,6 +189,15 @@ class RollUp:
         for key in [key for key in self._repairs if key[0] == symbol]:
             del self._repairs[key]
         self._needs = [need for need in self._needs if need.symbol != symbol]
+
+    def _noting_what_is_owed(self, events: list[BarEvent]) -> list[BarEvent]:
+        """The same, each closed bar with the position from which on longer bars are still to be told."""
+        if not self._repairs:
+            return events
+        owed_from = min(repair.owed_from for repair in self._repairs.values())
+        return [
+            event if event.kind is BarEventKind.UPDATE else replace(event, owed_from=owed_from) for event in events
+        ]
 
     def _state(self, symbol: str) -> _Symbol:
         state = self._symbols.get(symbol)
@@ -232,7 +243,9 @@ class RollUp:
             held = open_time >= _kept_from(part, state.closed_until)
             bar = self._build(state, longer, open_time, only_closed=True) if held and not stale else None
             if bar is None:
-                self._repairs[key] = _Repair({minute.open_time: minute}, event.exchange_time, event.position)
+                self._repairs[key] = _Repair(
+                    {minute.open_time: minute}, event.exchange_time, event.position, event.position
+                )
                 self._needs.append(MinutesNeeded(minute.symbol, longer.name, open_time, longer.end(open_time)))
                 continue
             if longer in _USERS:
@@ -333,7 +346,7 @@ def _prune(state: _Symbol, now: int) -> None:
 
 
 def _closed(bar: Bar) -> Bar:
-    return bar if bar.closed else msgspec.structs.replace(bar, closed=True)
+    return bar if bar.closed else replace(bar, closed=True)
 
 
 def _extend(base: Bar | None, minute: Bar, longer: Interval, open_time: int) -> Bar:

@@ -203,6 +203,18 @@ class SymbolEngine:
             self.wanted_start = None
             self.continuity.lower_floor(trade_id)
 
+    def begin_after(self, trade: Trade, exchange_time: int) -> None:
+        """Nothing was traded lately; this was the last trade. Bars begin with the current minute all the same."""
+        if self._frontier is None:
+            self._origin = self._frontier = ONE_MINUTE.floor(max(exchange_time, trade.time))
+            if trade.time < self._origin:
+                self.continuity.anchor(trade.last_id, trade.last_id)
+                self._carried_id, self._carried_close = trade.last_id, trade.price
+            else:
+                self.continuity.lower_floor(trade.first_id)
+                self.wanted_start = self._origin
+        self.continuity.exists(trade.last_id)
+
     def unsettled(self) -> list[tuple[int, int]]:
         """Ranges of minutes, by first and last open time, whose klines are wanted because nothing was traded."""
         wanted = []
@@ -220,58 +232,67 @@ class SymbolEngine:
 
     def settled(self, klines: Mapping[int, Bar | None], exchange_time: int, events: list[BarEvent]) -> None:
         """The exchange's klines of minutes in which no trade was seen; None where there is none."""
-        unseen: list[Bar] = []
+        unseen = [
+            kline
+            for open_time, kline in sorted(klines.items())
+            if kline is not None and not kline.is_empty and self._is_unsettled(open_time)
+        ]
+        before, after, proven = NO_TRADE, None, False
+        if unseen:
+            before, after = self._id_before(unseen[0].open_time), self._id_after(unseen[-1].open_time)
+            known_to = before + sum(kline.trade_count for kline in unseen)
+            # Where later trades are known, those of the klines are not to be had. The klines are proven if their
+            # counts meet the known ids at both ends.
+            proven = before != NO_TRADE and known_to + 1 == after
         for open_time, kline in sorted(klines.items()):
-            number = open_time // MINUTE
-            held = open_time == self._frontier
-            if open_time in self._minutes or not (held or self._withheld.covers(number, number)):
-                continue
-            if self._is_undecided(open_time):
+            if self._frontier is None or open_time > self._frontier:
+                break  # the minutes before it are not settled yet
+            if not self._is_unsettled(open_time):
                 continue
             if kline is not None and not kline.is_empty:
-                unseen.append(kline)
-                if self._id_after(open_time) is None:
+                if after is None:  # the stream brought nothing since: the trades are there to be fetched
+                    if before != NO_TRADE:
+                        self.continuity.exists(known_to)
                     break
-                continue
-            if kline is not None and self._close_before(open_time) is not None:
+                self._take_kline(kline, before, proven, exchange_time, events)
+                before += kline.trade_count if proven else 0
+            elif kline is not None and self._close_before(open_time) is not None:
                 minute = self._insert(Minute(self.symbol, open_time))
-                if held:
+                if open_time == self._frontier:
                     self._close(minute, exchange_time, events)
                 else:
                     self._tell(minute, exchange_time, events)
             self._pass_over(open_time)
-        if unseen:
-            self._take_klines(unseen, exchange_time, events)
         self._dirty = True
 
-    def _take_klines(self, klines: Sequence[Bar], exchange_time: int, events: list[BarEvent]) -> None:
-        """Minutes of which the exchange has klines, but none of whose trades was seen."""
-        before, after = self._id_before(klines[0].open_time), self._id_after(klines[-1].open_time)
-        if after is None:  # the stream brought nothing since: the trades are there to be fetched
-            if before != NO_TRADE:
-                self.continuity.exists(before + klines[0].trade_count)
-            return
-        # The trades are not to be had. The klines are proven if their counts meet the known ids at both ends.
-        proven = before != NO_TRADE and before + sum(kline.trade_count for kline in klines) + 1 == after
-        for kline in klines:
-            last_id = before + kline.trade_count
-            bar = replace(
-                kline,
-                first_trade_id=before + 1 if proven else NO_TRADE,
-                last_trade_id=last_id if proven else NO_TRADE,
-                previous_trade_id=before,
-                closed=True,
-                complete=proven,
-                revision=1,
-            )
-            before = last_id if proven else before
-            minute = self._insert(Minute(self.symbol, kline.open_time, bar.previous_trade_id))
-            self._resume(minute, bar)
-            if proven:
-                self.continuity.see(bar.first_trade_id, bar.last_trade_id)
-            self.counts.revisions += 1
-            self._publish(minute, bar, BarEventKind.REVISION, exchange_time, events)
-            self._pass_over(kline.open_time)
+    def _is_unsettled(self, open_time: int) -> bool:
+        """Whether this minute is held or withheld, and no missing trade may belong to it."""
+        number = open_time // MINUTE
+        is_passed_over = self._withheld.covers(number, number) or not self._is_past(open_time)
+        return is_passed_over and open_time not in self._minutes and not self._is_undecided(open_time)
+
+    def _take_kline(
+        self, kline: Bar, before: int, proven: bool, exchange_time: int, events: list[BarEvent]
+    ) -> None:
+        """A minute of which the exchange has a kline, but none of whose trades is to be had.
+
+        ``before``: the highest id before it, as far as is known; ``proven``: whether its ids follow from that.
+        """
+        bar = replace(
+            kline,
+            first_trade_id=before + 1 if proven else NO_TRADE,
+            last_trade_id=before + kline.trade_count if proven else NO_TRADE,
+            previous_trade_id=before,
+            closed=True,
+            complete=proven,
+            revision=1,
+        )
+        minute = self._insert(Minute(self.symbol, kline.open_time, before))
+        self._resume(minute, bar)
+        if proven:
+            self.continuity.see(bar.first_trade_id, bar.last_trade_id)
+        self.counts.revisions += 1
+        self._publish(minute, bar, BarEventKind.REVISION, exchange_time, events)
 
     def _pass_over(self, open_time: int) -> None:
         """This minute is dealt with."""

@@ -155,10 +155,22 @@ class _SymbolRepair:
 
     async def _find_start(self, open_time: int) -> bool:
         trades, _ = await self._source.aggregates_since(self._symbol, open_time, 1)
-        if not trades:
+        before = trades[0].first_id - 1 if trades else await self._last_before(open_time)
+        if before is None:
             return False
-        await self._submit(StartFound(self._symbol, max(0, trades[0].first_id - 1)))
+        await self._submit(StartFound(self._symbol, max(0, before)))
         return True
+
+    async def _last_before(self, time: int) -> int | None:
+        """Id of the last trade before a time, if there are any after it. Pages lack what the exchange has not."""
+        trades, _ = await self._source.aggregates_since(self._symbol, time, PAGE)
+        at = trades[0].first_id if trades else None
+        while at:
+            at = max(0, at - PAGE)
+            earlier = [row.last_id for row in await self._source.trades(self._symbol, at, PAGE) if row.time < time]
+            if earlier:
+                return max(earlier)
+        return at
 
     async def _fill(self, first: int, last: int) -> bool:
         size = last - first + 1

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
+from wsproto.utilities import LocalProtocolError
 
 from candled.feed.interface import Connect
 
@@ -91,21 +92,28 @@ async def open_frames(url: str, connect: Connect) -> AsyncIterator[Frames]:
     tls = parts.scheme == "wss"
     host, port = parts.hostname or "", parts.port or (443 if tls else 80)
     resource = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-    async with trio.open_nursery() as nursery:
-        with trio.fail_after(HANDSHAKE_SECONDS):
-            stream = await connect(host, port, tls)
-            connection = await wrap_client_stream(
-                nursery,
-                cast("trio.SocketStream", stream),  # any stream will do
-                host if port in (80, 443) else f"{host}:{port}",
-                resource,
-                message_queue_size=QUEUE_FRAMES,
-                receive_buffer_size=RECEIVE_BYTES,
-            )
-        try:
-            yield Frames(connection)
-        finally:
-            with trio.move_on_after(CLOSE_SECONDS, shield=True):
-                await connection.aclose()
-            await trio.aclose_forcefully(stream)
-            nursery.cancel_scope.cancel()
+    is_closing = False
+    try:
+        async with trio.open_nursery() as nursery:
+            with trio.fail_after(HANDSHAKE_SECONDS):
+                stream = await connect(host, port, tls)
+                connection = await wrap_client_stream(
+                    nursery,
+                    cast("trio.SocketStream", stream),  # any stream will do
+                    host if port in (80, 443) else f"{host}:{port}",
+                    resource,
+                    message_queue_size=QUEUE_FRAMES,
+                    receive_buffer_size=RECEIVE_BYTES,
+                )
+            try:
+                yield Frames(connection)
+            finally:
+                is_closing = True
+                with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                    await connection.aclose()
+                await trio.aclose_forcefully(stream)
+                nursery.cancel_scope.cancel()
+    except* LocalProtocolError:
+        # The library's reader fails on a ping that comes after we said goodbye, as it can't answer any more.
+        if not is_closing:
+            raise

@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from candled.domain.bar import Bar
+from candled.domain.durations import Durations
 from candled.domain.event import POSITION_BITS, BarEvent, BarEventKind
 from candled.domain.interval import MINUTE, ONE_MINUTE, parse_interval
 from candled.history import query, reader
@@ -65,10 +66,8 @@ class HistoryStatistics:
 
     rows_stored: int = 0
     """Bars and revisions stored since the opening."""
-    commits: int = 0
-    commit_seconds: float = 0.0
-    """Time of the last commit."""
-    commit_seconds_total: float = 0.0
+    commits: Durations = attrs.Factory(Durations)
+    """What each commit to the journal took."""
     rows_unpublished: int = 0
     """Stored in the journal and not in a recent file yet."""
     journal_rows: int = 0
@@ -76,6 +75,10 @@ class HistoryStatistics:
     recent_files: int = 0
     sealed_files: int = 0
     superseded_files: int = 0
+    recent_bytes: int = 0
+    """Sizes as they were when the files were last put in order."""
+    sealed_bytes: int = 0
+    superseded_bytes: int = 0
     publications: int = 0
     write_errors: int = 0
     last_error: str | None = None
@@ -99,9 +102,13 @@ class History(Protocol):
         self,
         receive_channel: "trio.MemoryReceiveChannel[list[BarEvent]]",
         *,
+        stored: Callable[[int], None] | None = None,
         task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Store what comes through the channel until it is closed, and keep the files in order meanwhile."""
+        """Store what comes through the channel until it is closed, and keep the files in order meanwhile.
+
+        ``stored`` is told the position up to which everything is durable, each time that it has risen.
+        """
 
     async def newest_bars(self) -> dict[str, Bar]:
         """The newest stored 1-minute bar of each symbol."""
@@ -219,8 +226,9 @@ class DurableHistory:
         self._published = trio.Event()
         self._problems: dict[str, str] = {}
         self._last_error: str | None = None
-        self._rows_stored = self._commits = self._publications = self._write_errors = 0
-        self._commit_seconds = self._commit_seconds_total = 0.0
+        self._rows_stored = self._publications = self._write_errors = 0
+        self._commits = Durations()
+        self._file_bytes = (0, 0, 0)
 
     @property
     def stored_position(self) -> int:
@@ -266,6 +274,7 @@ class DurableHistory:
         self,
         receive_channel: "trio.MemoryReceiveChannel[list[BarEvent]]",
         *,
+        stored: Callable[[int], None] | None = None,
         task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """See ``History``. When cancelled, what is in the channel already is stored before this ends."""
@@ -276,6 +285,8 @@ class DurableHistory:
             try:
                 async for batch in receive_channel:
                     await self.store(batch + _waiting(receive_channel))
+                    if stored is not None:
+                        stored(self._stored_position)
             finally:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_WRITES):
                     await self.store(_waiting(receive_channel))
@@ -335,6 +346,8 @@ class DurableHistory:
     ) -> list[tuple[int, Bar]]:
         """See ``History``. The position of a longer bar is the highest of its minutes' positions.
 
+        Of one whose last minute is not there: at least that of the next minute.
+
         Raises:
             ValueError: no such interval.
         """
@@ -342,14 +355,14 @@ class DurableHistory:
         chosen = f"symbol IN ({', '.join(query.text(symbol) for symbol in symbols)})" if symbols else "true"
         segments = self._layout.segments
         minutes, fresh = self._minutes_sql(segments)
-        changed = f"FROM ({minutes}) WHERE {chosen} AND position > {position}"
+        changed = f"{chosen} AND position > {position}"
         found: list[tuple[int, Bar]] = []
         if ONE_MINUTE in rules:
-            rows = await self._rows(f"{changed} ORDER BY position LIMIT {limit}", fresh)
+            rows = await self._rows(f"FROM ({minutes}) WHERE {changed} ORDER BY position LIMIT {limit}", fresh)
             found += zip(positions_from_rows(rows), bars_from_rows(rows, ONE_MINUTE.name), strict=True)
         longer = [rule for rule in rules if rule is not ONE_MINUTE]
         if longer:
-            first = await self._number(f"SELECT epoch_us(min(open_time)) FROM ({changed})", fresh)
+            first = await self._number(query.first_reached(minutes, changed), fresh)
             if first is not None:
                 low = min(rule.floor(first) for rule in longer)
                 within = [segment for segment in segments if segment.end > low]
@@ -374,14 +387,15 @@ class DurableHistory:
         return HistoryStatistics(
             rows_stored=self._rows_stored,
             commits=self._commits,
-            commit_seconds=self._commit_seconds,
-            commit_seconds_total=self._commit_seconds_total,
             rows_unpublished=self._rows_unpublished(),
             journal_rows=self._journal_rows,
             journal_bytes=self._journal.bytes(),
             recent_files=len(self._layout.recents),
             sealed_files=len(self._layout.segments),
             superseded_files=len(self._layout.superseded),
+            recent_bytes=self._file_bytes[0],
+            sealed_bytes=self._file_bytes[1],
+            superseded_bytes=self._file_bytes[2],
             publications=self._publications,
             write_errors=self._write_errors,
             last_error=self._last_error,
@@ -504,8 +518,16 @@ class DurableHistory:
             published = self._published
             while await self._retry("keep its files in order", self.keep):
                 pass
+            await self._measure_files()
             with trio.move_on_at(self._layout.wake_time()):
                 await published.wait()
+
+    async def _measure_files(self) -> None:
+        kinds = (self._layout.recents, self._layout.segments, self._layout.superseded)
+        recent, sealed, superseded = await trio.to_thread.run_sync(
+            lambda: [self._store.bytes(files) for files in kinds]
+        )
+        self._file_bytes = (recent, sealed, superseded)
 
     async def _publish_last(self) -> None:
         try:
@@ -520,9 +542,7 @@ class DurableHistory:
         except duckdb.Error:
             await trio.to_thread.run_sync(self._mend_journal)
             raise
-        self._commit_seconds = trio.current_time() - started
-        self._commit_seconds_total += self._commit_seconds
-        self._commits += 1
+        self._commits.observe(trio.current_time() - started)
 
     def _mend_journal(self) -> None:
         """After an error the connection may be unusable; opened again, the journal holds what was committed."""
@@ -604,7 +624,7 @@ class DurableHistory:
             f"({query.text(bar.symbol)}, make_timestamptz({bar.close_time}))" for bar in self._newest.values()
         )
         rows = query.longer_bars(
-            f"FROM ({minutes}) WHERE {chosen} AND open_time >= make_timestamptz({low})",
+            query.closing_positions(f"FROM ({minutes}) WHERE {chosen} AND open_time >= make_timestamptz({low})"),
             f"FROM (VALUES {known}) newest(symbol, known_until)",
         )
         table = await self._rows(

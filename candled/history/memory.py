@@ -1,6 +1,6 @@
 """A history without disk or threads, for simulations: the same promises, kept in a plain object."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
 
@@ -9,7 +9,7 @@ import trio
 
 from candled.domain.bar import Bar, merge_bars
 from candled.domain.event import POSITION_BITS, BarEvent
-from candled.domain.interval import ONE_MINUTE, Interval, parse_interval
+from candled.domain.interval import MINUTE, ONE_MINUTE, Interval, parse_interval
 from candled.history.history import HistoryStatistics
 
 
@@ -65,6 +65,7 @@ class MemoryHistory:
         self,
         receive_channel: "trio.MemoryReceiveChannel[list[BarEvent]]",
         *,
+        stored: Callable[[int], None] | None = None,
         task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """See ``History``."""
@@ -72,6 +73,8 @@ class MemoryHistory:
             task_status.started()
             async for batch in receive_channel:
                 await self.store(batch)
+                if stored is not None:
+                    stored(self._stored_position)
 
     async def newest_bars(self) -> dict[str, Bar]:
         """See ``History``."""
@@ -88,9 +91,14 @@ class MemoryHistory:
     ) -> list[Bar]:
         """See ``History``."""
         await trio.lowlevel.checkpoint()
+        rule = parse_interval(interval)
+        known = self._store.minutes.get(symbol, {})
+        if rule is ONE_MINUTE and start is not None and end is not None and end - start < len(known) * MINUTE:
+            first = rule.floor(start + MINUTE - 1)
+            return [known[at][1] for at in range(first, end, MINUTE) if at in known][: max(limit, 0)]
         return [
             bar
-            for _, bar in self._bars(symbol, parse_interval(interval))
+            for _, bar in self._bars(symbol, rule)
             if (start is None or start <= bar.open_time) and (end is None or bar.open_time < end)
         ][: max(limit, 0)]
 
@@ -127,15 +135,17 @@ class MemoryHistory:
         minutes = [item for _, item in sorted(self._store.minutes.get(symbol, {}).items())]
         if rule is ONE_MINUTE or not minutes:
             return minutes
-        longer = []
-        known_until = minutes[-1][1].close_time
-        for open_time, group in groupby(minutes, key=lambda item: rule.floor(item[1].open_time)):
-            if rule.end(open_time) <= known_until:
-                items = list(group)
-                merged = merge_bars([bar for _, bar in items], rule)
-                closed = merged if merged.closed else _closed(merged)
-                longer.append((max(position for position, _ in items), closed))
-        return longer
+        groups = groupby(minutes, key=lambda item: rule.floor(item[1].open_time))
+        longer: list[tuple[int, Bar]] = []
+        is_cut_short = False
+        for _, group in groups:
+            items = list(group)
+            if is_cut_short:  # the first minute after its end is what closed it
+                longer[-1] = (max(longer[-1][0], items[0][0]), longer[-1][1])
+            merged = merge_bars([bar for _, bar in items], rule)
+            is_cut_short = not merged.closed
+            longer.append((max(position for position, _ in items), _closed(merged) if is_cut_short else merged))
+        return longer[:-1] if is_cut_short else longer
 
 
 def _closed(bar: Bar) -> Bar:

@@ -1,7 +1,7 @@
 """Where the bars of the engine meet the streams of the clients. Plain: no Trio, no asyncio, no wire form."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -18,7 +18,6 @@ HEARTBEAT_SECONDS: Final = 15.0
 _TOGETHER_MAX: Final = 48
 """Messages handed to a stream at once: so many fit one HTTP/2 frame, so that a burst is not taken for slowness."""
 _UNSTORED_MAX: Final = 100_000
-_LATE_MAX: Final = 1_000
 
 
 class HistoryBehindError(Exception):
@@ -95,7 +94,7 @@ class Hub:
         self._position = 0
         self._unstored: deque[BarEvent] = deque()
         self._forgotten = 0
-        self._late: deque[BarEvent] = deque(maxlen=_LATE_MAX)
+        self._owed_from = 0
         self._closed_until: dict[tuple[str, str], int] = {}
         self._closing = False
 
@@ -205,9 +204,12 @@ class Hub:
         subscription.go_live(snapshots)
 
     @property
-    def position(self) -> int:
-        """Position of the newest closed bar published or stored."""
-        return max(self._position, self._stored.stored_position)
+    def here(self) -> LivePoint:
+        """Where a stream that begins now begins: resuming from here misses nothing that it is to be told."""
+        position = max(self._position, self._stored.stored_position)
+        if 0 < self._owed_from <= position:
+            return LivePoint.before(self._owed_from)
+        return LivePoint.after(position)
 
     def unstored_after(self, selection: Selection, point: LivePoint | None, start_time: int) -> list[Message]:
         """Messages of the closed bars that stored bars may lack, in order.
@@ -225,8 +227,9 @@ class Hub:
             raise HistoryBehindError
         return [
             message_of(event)
-            for event in self._candidates(point)
-            if selection.takes(event.bar) and (point is not None or event.bar.open_time >= start_time)
+            for event in self._unstored
+            if selection.takes(event.bar)
+            and (event.bar.open_time >= start_time if point is None else LivePoint.of(event) > point)
         ]
 
     def forget(self, symbol: str) -> None:
@@ -266,24 +269,16 @@ class Hub:
             len(self._unstored),
         )
 
-    def _candidates(self, point: LivePoint | None) -> Iterator[BarEvent]:
-        if point is not None:
-            # Told after newer positions, so no point says whether a stream has them: tell them again.
-            yield from self._late
-        yield from (event for event in self._unstored if point is None or LivePoint.of(event) > point)
-
     def _remember(self, event: BarEvent) -> None:
         bar = event.bar
         key = (bar.symbol, bar.interval)
         self._closed_until[key] = max(self._closed_until.get(key, 0), bar.close_time)
-        if event.position < self._position:
-            self._late.append(event)
-            return
-        self._position = event.position
+        self._owed_from = event.owed_from
+        self._position = max(self._position, event.position)
         self._unstored.append(event)
         self._prune()
         if len(self._unstored) > _UNSTORED_MAX:
-            self._forgotten = self._unstored.popleft().position
+            self._forgotten = max(self._forgotten, self._unstored.popleft().position)
 
     def _prune(self) -> None:
         stored, unstored = self._stored.stored_position, self._unstored

@@ -55,5 +55,5 @@ class Message:
 def message_of(event: BarEvent) -> Message:
     """The message that tells an event of the live stream."""
     kind = _KIND_OF_EVENT[event.kind]
-    token = "" if kind is MessageKind.UPDATE else LivePoint.of(event).token()
+    token = "" if kind is MessageKind.UPDATE else LivePoint.claimed(event).token()
     return Message(kind, event.bar, event.exchange_time, token)

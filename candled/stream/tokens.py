@@ -40,6 +40,11 @@ class LivePoint:
         return cls(event.position, _RANKS[event.bar.interval], event.bar.open_time)
 
     @classmethod
+    def claimed(cls, event: BarEvent) -> "LivePoint":
+        """What a stream that was told ``event`` may claim: less, while longer bars of earlier events are owed."""
+        return cls.before(event.owed_from) if 0 < event.owed_from <= event.position else cls.of(event)
+
+    @classmethod
     def before(cls, position: int) -> "LivePoint":
         """The point right before the first event of ``position``."""
         return cls(position, -1, 0)

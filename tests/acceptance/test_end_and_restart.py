@@ -206,6 +206,36 @@ async def test_another_exchange_is_refused_once_it_names_itself(tmp_path: Path) 
     assert "use another data directory" in one_sentence(refused.stderr)
 
 
+async def test_bars_that_only_a_damaged_journal_had_come_back_from_the_exchange(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    async with open_exchange("--speed=30") as exchange:
+        async with open_daemon(exchange, data_dir) as daemon:
+            async with open_trio_client(daemon.grpc) as client:
+                await wait_for_bars(client, 1)
+            assert await daemon.stop() == 0  # what it has is published
+        async with open_daemon(exchange, data_dir, "--publish-delay=60") as daemon:
+            async with open_trio_client(daemon.grpc) as client:
+                with trio.fail_after(50):
+                    await wait_for_bars(client, 2)
+                acknowledged = [
+                    bar async for page in client.bar_pages("BTCUSDT", "1m", None, None) for bar in page
+                ]
+            assert await daemon.stop(signal.SIGKILL) == -signal.SIGKILL
+        times = {("BTCUSDT", round(bar.open_time.timestamp())) for bar in acknowledged}
+        assert times - set(stored_bars(data_dir)), "the newest bar was in the journal alone"
+        for file in data_dir.glob("candled.duckdb*"):
+            file.write_bytes(b"\0" * 5000)
+        async with open_daemon(exchange, data_dir) as daemon:
+            await daemon.running.said("file_set_aside")
+            await compare(daemon, exchange, past=acknowledged[-1].open_time + timedelta(minutes=3))
+            assert await daemon.stop() == 0
+        assert times <= set(stored_bars(data_dir))
+        assert {file.name for file in (data_dir / "set-aside").iterdir()} == {
+            "3-candled.duckdb",
+            "3-candled.duckdb.wal",
+        }
+
+
 async def first_forming(stream: AsyncIterator[Message]) -> float:
     """When the first forming bar came."""
     async for message in stream:

@@ -8,6 +8,7 @@ from candled.domain.bar import NO_TRADE, Bar
 from candled.domain.event import BarEvent, BarEventKind
 from candled.domain.feed_event import (
     BarsFetched,
+    LastTradeFound,
     MinutesSettled,
     RangeUnfillable,
     ServerTime,
@@ -39,7 +40,7 @@ def repaired(engine: Engine, *trades: Trade) -> list[BarEvent]:
 
 
 def clock(engine: Engine, second: float, local: float = 0.0) -> list[BarEvent]:
-    engine.handle(ServerTime(START + round(second * SECOND), local), local)
+    engine.handle(ServerTime(START + round(second * SECOND), local, local), local)
     return engine.advance(local)
 
 
@@ -79,6 +80,28 @@ def test_a_bar_closes_with_the_first_trade_past_its_end_and_is_complete() -> Non
     assert told(arrive(engine, trade(12, 60))) == [("CLOSE", 0, True, 0)]
 
 
+def test_a_symbol_that_is_silent_at_the_first_start_has_bars_from_the_current_minute_on() -> None:
+    engine = Engine(["X"])
+    clock(engine, 150)
+    engine.handle(LastTradeFound("X", trade(9, 5, price=7)), 0.0)
+    clock(engine, 181)
+    events = settle(engine, {2: kline(2, price=7)})
+    assert told(events) == [("CLOSE", 2, False, 0)]
+    assert (events[0].bar.close, events[0].bar.previous_trade_id) == (7, 9)
+    assert told(arrive(engine, trade(10, 185))) == [("REVISION", 2, True, 1)]
+
+
+def test_a_symbol_last_traded_in_the_current_minute_has_that_minute_whole() -> None:
+    engine = Engine(["X"])
+    clock(engine, 150)
+    engine.handle(LastTradeFound("X", trade(9, 130)), 0.0)
+    symbol = engine.symbols["X"]
+    assert (symbol.wanted_start, symbol.continuity.missing) == (START + 2 * MINUTE, [(9, 9)])
+    engine.handle(StartFound("X", 7), 0.0)
+    repaired(engine, trade(7, 10), trade(8, 125), trade(9, 130))
+    assert told(arrive(engine, trade(10, 181))) == [("CLOSE", 2, True, 0)]
+
+
 def test_a_trade_exactly_on_the_boundary_opens_the_new_bar() -> None:
     engine = begun()
     events = arrive(engine, trade(11, 60, price=7))
@@ -100,10 +123,9 @@ def test_the_next_trade_proves_a_bar_that_the_clock_closed() -> None:
 
 def test_time_passes_by_the_local_clock_at_the_exchanges_rate() -> None:
     engine = begun()
-    engine.handle(ServerTime(START, 0.0), 0.0)
-    engine.handle(ServerTime(START + 20 * SECOND, 2.0), 2.0)  # ten times as fast
-    assert engine.time.rate == 10
-    assert abs(engine.seconds_to_next_close(2.0) - 4.1) < 0.01
+    for local in (0.0, 1.0, 2.0, 3.0):  # ten times as fast
+        engine.handle(ServerTime(START + round(local * 10 * SECOND), local, local), local)
+    assert abs(engine.seconds_to_next_close(3.0) - 3.1) < 0.01
     assert told(engine.advance(6.05)) == []
     assert told(engine.advance(6.2)) == [("CLOSE", 0, False, 0)]
 
@@ -177,6 +199,24 @@ def test_an_unfillable_gap_leaves_its_bars_incomplete_and_is_listed_with_the_rea
     assert (gap.first_id, gap.last_id, gap.state.value, gap.reason) == (15, 19, "unfillable", "not to be had")
     assert told(arrive(engine, trade(21, 121))) == [("CLOSE", 1, False, 0)]
     assert told(arrive(engine, trade(22, 181))) == [("CLOSE", 2, True, 0)]
+
+
+def test_klines_with_trades_that_were_not_seen_open_one_gap_for_all_of_them() -> None:
+    engine = begun()
+    clock(engine, 301)
+    assert told(settle(engine, {1: kline(1), 2: kline(2, count=3), 3: kline(3), 4: kline(4, count=5)})) == [
+        ("CLOSE", 1, False, 0)
+    ]
+    assert engine.symbols["X"].continuity.missing == [(11, 18)]
+
+
+def test_an_empty_minute_after_one_taken_from_its_kline_repeats_that_ones_close() -> None:
+    engine = begun()
+    arrive(engine, trade(14, 181))
+    engine.handle(RangeUnfillable("X", 11, 13, "not there"), 0.0)
+    events = settle(engine, {1: kline(1, count=3, price=120), 2: kline(2, price=120)})
+    empty = next(event.bar for event in events if event.bar.open_time == START + 2 * MINUTE)
+    assert (empty.open, empty.close, empty.trade_count) == (120, 120, 0)
 
 
 def test_a_minute_whose_trades_are_unfillable_is_taken_from_its_kline() -> None:
@@ -298,8 +338,8 @@ def test_positions_rise_with_everything_that_is_to_be_stored() -> None:
 
 def test_a_trade_dated_years_ahead_closes_nothing_and_is_fetched_instead() -> None:
     engine = begun()
-    engine.handle(ServerTime(START + 20 * SECOND, 0.0), 0.0)
-    engine.handle(ServerTime(START + 22 * SECOND, 2.0), 2.0)
+    for local in (0.0, 1.0, 2.0, 3.0):
+        engine.handle(ServerTime(START + round((20 + local) * SECOND), local, local), local)
     absurd = trade(11, 10 * 365 * 86_400.0)
     assert arrive(engine, absurd, trade(12, 23), local=3.0)[0].bar.trade_count == 2
     assert engine.time.now(3.0) < START + 60 * SECOND
@@ -310,7 +350,7 @@ def test_a_trade_dated_years_ahead_closes_nothing_and_is_fetched_instead() -> No
 
 def test_an_exchange_that_runs_fast_is_not_taken_for_absurd() -> None:
     engine = begun()
-    engine.handle(ServerTime(START, 0.0), 0.0)
-    engine.handle(ServerTime(START + 20_000 * SECOND, 2.0), 2.0)
+    for local in (0.0, 1.0, 2.0):
+        engine.handle(ServerTime(START + round(local * 10_000 * SECOND), local, local), local)
     arrive(engine, trade(11, 20_000 + 2 * 10_000 + 5), local=4.0)
     assert engine.absurd_trades == 0

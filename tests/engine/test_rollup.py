@@ -126,6 +126,17 @@ def test_a_revision_beyond_memory_asks_for_its_minutes_and_is_told_when_they_com
     assert told_again.bar == merge_bars([revised if i == 3 else minute(i) for i in range(5)], INTERVALS["5m"])
 
 
+def test_what_is_told_meanwhile_says_from_where_on_a_longer_bar_is_owed() -> None:
+    rollup = RollUp()
+    close_minutes(rollup, 600)
+    first = rollup.apply([event(BarEventKind.REVISION, minute(3, revision=1), 601)])
+    later = rollup.apply([event(BarEventKind.CLOSE, minute(600), 602)])
+    assert {e.owed_from for e in first + later} == {601}
+    rebuilt = [e for need in rollup.take_needs() for e in rollup.rebuild(need, [minute(3)])]
+    assert [e.owed_from for e in rebuilt[:1] + rebuilt[-1:]] == [601, 0]
+    assert rollup.apply([event(BarEventKind.CLOSE, minute(601), 603)])[0].owed_from == 0
+
+
 def test_a_rebuilt_bar_corrects_the_forming_bar_above_it() -> None:
     rollup = RollUp()
     close_minutes(rollup, 600)

@@ -36,6 +36,8 @@ class Source:
     failures: int = 0
     shown: int | None = None
     """Highest id that REST shows: it lags behind."""
+    short_pages: bool = False
+    """A page is cut off before what is lacking is left out of it."""
     asked: list[str] = attrs.Factory(list)
 
     def trade(self, id_: int) -> Trade:
@@ -49,6 +51,8 @@ class Source:
 
     def _page(self, first: int, limit: int) -> list[Trade]:
         last = self.count if self.shown is None else self.shown
+        if self.short_pages:
+            last = min(last, max(first, 1) + limit - 1)
         ids = (id_ for id_ in range(max(first, 1), last + 1) if id_ not in self.lacking)
         return [self.trade(id_) for id_, _ in zip(ids, range(limit), strict=False)]
 
@@ -204,6 +208,15 @@ async def test_ids_that_the_exchange_passes_over_again_and_again_are_given_up(au
 
 async def test_the_first_minute_ever_is_found_by_its_first_trade(autojump_clock: Clock) -> None:
     source, lacks = Source(5000), Lacks(1, 0)
+    lacks.start = START + 2 * MINUTE
+    await repair(source, lacks)
+    assert lacks.events == [StartFound("X", 2000)]
+
+
+async def test_the_trade_before_the_first_bar_is_found_though_the_exchange_lacks_the_bars_first_trades(
+    autojump_clock: Clock,
+) -> None:
+    source, lacks = Source(5000, lacking={2001, 2002}, short_pages=True), Lacks(1, 0)
     lacks.start = START + 2 * MINUTE
     await repair(source, lacks)
     assert lacks.events == [StartFound("X", 2000)]

@@ -23,7 +23,7 @@ async def observe(history: History) -> list[object]:
     for symbol in ("BTCUSDT", "ETHUSDT", "NONE"):
         seen += [await history.bars(symbol, name, START + 60_000_000, limit=40) for name in INTERVALS]
         seen.append(await history.incomplete_bars(symbol, START))
-    for intervals in (["1m"], ["5m"], ["1h"]):
+    for intervals in (["1m"], ["5m"], ["1h"], ["1M"]):
         seen.append(await history.changed_since(base + 250, intervals=intervals, limit=10_000))
         seen.append(await history.changed_since(base + 299, ["BTCUSDT"], intervals))
     return seen
@@ -33,6 +33,18 @@ async def test_both_answer_alike(tmp_path: Path) -> None:
     async with open_history(tmp_path, exchange="x") as durable, open_memory_history() as memory:
         for on_disk, in_memory in zip(await observe(durable), await observe(memory), strict=True):
             assert on_disk == in_memory
+
+
+async def test_a_bar_that_was_cut_short_changed_when_the_next_minute_closed_it(tmp_path: Path) -> None:
+    async with open_history(tmp_path, exchange="x") as durable, open_memory_history() as memory:
+        for history in (durable, memory):
+            base = history.epoch << 32
+            await history.store(events([minute(0), minute(1), minute(301)], base + 1))
+            changed = await history.changed_since(base + 2, intervals=["5m", "4h"])
+            assert [(position - base, bar.interval, bar.open_time) for position, bar in changed] == [
+                (3, "5m", START),
+                (3, "4h", START),
+            ]
 
 
 async def test_its_state_survives_a_restart_in_the_store_object() -> None:

@@ -36,8 +36,6 @@ from tests.simulation.scenario import SYMBOLS, Scenario
 FIRST_DAY: Final = 20_400 * DAY
 PATIENCE: Final = 3600
 """Seconds that the repair may take once everything is well."""
-EARLY_CLOSE_MAX: Final = 60_000_000
-"""Microseconds by which a bar may close too early while the daemon can't know the time."""
 
 
 async def simulate(scenario: Scenario) -> Outcome:
@@ -58,11 +56,12 @@ async def simulate(scenario: Scenario) -> Outcome:
             scenario=scenario,
             rng=rng,
             exchange=exchange,
-            begun=exchange.clock.now(),
             network=network,
             mishaps=mishaps,
             store=MemoryStore(),
-            witness=Witness(outcome, single_trades=single_trades),
+            witness=Witness(
+                outcome, latest=lambda: exchange.clock.now() + mishaps.lie, single_trades=single_trades
+            ),
             wanderer=Wanderer(outcome, random.Random(f"{scenario.seed}/wanderer")),
             outcome=outcome,
         )
@@ -77,7 +76,6 @@ class _World:
     scenario: Scenario
     rng: random.Random
     exchange: Exchange
-    begun: int
     network: MemoryExchange
     mishaps: Mishaps
     store: MemoryStore
@@ -136,7 +134,7 @@ async def _finish(world: _World) -> None:
                 lacks = symbol.continuity.missing, symbol.unsettled(), symbol.wanted_start, symbol.to_reopen
                 outcome.wrong.append(f"{name} still lacks {lacks}")
         await daemon.history.settle()
-        judge_bars(world.exchange, world.begun, world.store, engine, outcome)
+        judge_bars(world.exchange, world.store, engine, outcome)
         await judge_listener(world.wanderer, daemon.history, outcome)
         audience.cancel_scope.cancel()
 
@@ -157,7 +155,7 @@ class _Audience:
 
 
 class _History(MemoryHistory):
-    """A history whose disk may be slow, and which looks at the clock before it keeps a bar."""
+    """A history whose disk may be slow."""
 
     def __init__(self, world: _World) -> None:
         super().__init__(world.store)
@@ -168,11 +166,6 @@ class _History(MemoryHistory):
         self._busy += 1
         while self._world.mishaps.disk.is_slow:
             await trio.sleep(0.5)
-        slack = EARLY_CLOSE_MAX * 5 if self._world.mishaps.time_was_false else 0
-        latest = self._world.exchange.clock.now() + slack
-        for event in events:
-            if event.bar.close_time > latest:
-                self._world.outcome.early += 1
         await super().store(events)
         self._busy -= 1
 
@@ -197,6 +190,7 @@ async def _daemon(world: _World) -> AsyncIterator[_Daemon]:
     world.store.epoch += 1
     history = _History(world)
     world.witness.begin_life(world.store)
+    world.mishaps.begin_life()
     async with (
         open_rest(settings.rest_urls, settings.rest_weight_per_minute, network.backend()) as rest,
         trio.open_nursery() as writer,

@@ -1,7 +1,7 @@
 """Who listens in a simulation, and checks what every subscriber relies on."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -31,9 +31,17 @@ def numbers(bar: Bar) -> tuple[int, ...]:
 class Witness:
     """Hears everything at once and holds it against what is promised of events."""
 
-    def __init__(self, outcome: Outcome, *, single_trades: bool) -> None:
-        """``single_trades``: no aggregate ever comes, so each update counts one trade more."""
+    def __init__(self, outcome: Outcome, *, latest: Callable[[], int], single_trades: bool) -> None:
+        """Make one.
+
+        Args:
+            outcome: takes what is wrong.
+            latest: what time it is at the exchange, or what its clock told, if that was later: the end of a bar
+                that may be closed. Delays and jumps are no excuse.
+            single_trades: no aggregate ever comes, so each update counts one trade more.
+        """
         self._outcome = outcome
+        self._latest = latest
         self._single_trades = single_trades
         self._newest: dict[tuple[str, int], Bar] = {}
         self._position = 0
@@ -83,6 +91,9 @@ class Witness:
         stored = self._stored.get(key)
         told = self._life.get(key, stored)
         if event.kind is BarEventKind.CLOSE:
+            latest = self._latest()
+            if bar.close_time > latest:
+                self._wrong(f"closed {(bar.close_time - latest) / 1e6:.3f} s early", bar)
             if bar.open_time <= self._last_close.get(bar.symbol, 0):
                 self._wrong("closed out of order", bar)
             if told is not None:

@@ -108,8 +108,8 @@ class Mishaps:
     ) -> None:
         self.disk = Disk()
         self.moods = RestMoods(rng)
-        self.time_was_false = False
-        """Whether the daemon was ever misled about the exchange's time, by delays or by a wrong clock."""
+        self.lie = 0
+        """Microseconds by which the exchange's clock was ahead of the truth at most since ``begin_life``."""
         self._rng = rng
         self._mean_pause = mean_pause
         self._exchange = exchange
@@ -145,7 +145,6 @@ class Mishaps:
                 await trio.sleep(duration)
                 weather.cut_per_byte = 0.0
             case "delay":
-                self.time_was_false = True
                 weather.longest_delay_s = rng.uniform(0.01, 3)
                 await trio.sleep(duration)
                 weather.longest_delay_s = 0.0
@@ -167,10 +166,14 @@ class Mishaps:
                 await trio.sleep(duration)
                 self.moods.short_pages = False
             case "false_time":
-                self.time_was_false = True
                 self.moods.clock_error = int(rng.uniform(-90, 90) * MICROSECONDS)
+                self.lie = max(self.lie, self.moods.clock_error)
                 await trio.sleep(duration)
                 self.moods.clock_error = 0
+
+    def begin_life(self) -> None:
+        """A daemon starts, which was told nothing yet."""
+        self.lie = max(0, self.moods.clock_error)
 
     def run_ahead(self, seconds: float) -> None:
         """So much time passes at the exchange at once: to the daemon it is as if its machine had slept."""

@@ -22,10 +22,6 @@ class Outcome:
     resumes: int = 0
     mishaps: Counter[str] = attrs.Factory(Counter)
     wrong: list[str] = attrs.Factory(list)
-    early: int = 0
-    """Bars that the clock closed before their end at the exchange; what they lacked came as revisions."""
-    unheard: list[str] = attrs.Factory(list)
-    """Longer bars whose newest revision a listener that resumed over a crash did not hear."""
     _log: "hashlib._Hash" = attrs.Factory(hashlib.sha256)
 
     def note(self, entry: object) -> None:
@@ -43,5 +39,5 @@ class Outcome:
             f"bars {self.bars} trades {self.trades} excused {self.excused} updates {self.updates} "
             f"revisions {self.revisions} restarts {self.restarts} gaps {self.gaps} overlaps {self.overlaps} "
             f"resumes {self.resumes} mishaps {self.mishaps.total()} wrong {len(self.wrong)} "
-            f"early {self.early} unheard {len(self.unheard)} {self.log_hash[:12]}"
+            f"{self.log_hash[:12]}"
         )

@@ -19,8 +19,17 @@ def test_bars_equal_the_ledger_after_a_short_run_of_mishaps(seed: int) -> None:
     assert outcome.bars > 100
 
 
-def hash_of(seed: int, hash_seed: str) -> str:
-    code = f"from tests.simulation.runner import run_seed; print(run_seed({seed}, 0.5).log_hash)"
+ANOTHER_MACHINE = """
+import gc, time
+monotonic = time.monotonic
+time.monotonic = lambda: 1000 * monotonic()  # so slow that every real timeout passes
+gc.set_threshold(100, 5, 5)
+litter = [object() for _ in range(12_345)]  # other addresses
+"""
+
+
+def hash_of(seed: int, hash_seed: str, before: str = "") -> str:
+    code = f"{before}\nfrom tests.simulation.runner import run_seed; print(run_seed({seed}, 0.5).log_hash)"
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
@@ -28,8 +37,10 @@ def hash_of(seed: int, hash_seed: str) -> str:
     return done.stdout.strip()
 
 
-def test_a_seed_decides_everything_in_any_process() -> None:
-    first, second = hash_of(10, "1"), hash_of(10, "2")
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [10, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 7, 13, 22))])
+def test_a_seed_decides_everything_in_any_process_on_any_machine(seed: int) -> None:
+    first, second = hash_of(seed, "1"), hash_of(seed, "2", ANOTHER_MACHINE)
     assert len(first) == 64
     assert first == second
 

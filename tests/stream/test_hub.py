@@ -1,10 +1,12 @@
 """Who gets what, and what the hub remembers."""
 
 import pytest
+from msgspec.structs import replace
 
+from candled.domain.event import BarEvent
 from candled.stream.hub import HistoryBehindError, TooManyStreamsError
 from candled.stream.subscription import EndCause, Selection
-from candled.stream.tokens import LivePoint
+from candled.stream.tokens import LivePoint, parse_token
 from tests.stream.support import START, Recorder, World, close, five_minutes, minute, revise, told, update
 
 
@@ -88,14 +90,33 @@ def test_closed_bars_are_remembered_until_they_are_stored() -> None:
     assert told(messages) == [("CLOSE", 1)]
 
 
-def test_a_revision_told_after_newer_positions_is_told_again_to_whoever_resumes() -> None:
+def owing(event: BarEvent, position: int) -> BarEvent:
+    return replace(event, owed_from=position)
+
+
+def test_who_breaks_off_while_a_longer_bar_is_owed_is_told_it_after_resuming() -> None:
     world = World()
-    late = revise(five_minutes(0), 1)
-    world.publish_and_store(close(minute(0), 1), close(minute(1), 2))
-    world.publish(late)
+    outlet = open_live(world, Selection(closed_only=True))
+    world.publish(close(minute(0), 1), owing(revise(minute(0), 2), 2), owing(close(minute(1), 3), 2))
+    tokens = [message.resume_token for message in outlet.sent]
+    assert [parse_token(token) for token in tokens] == [
+        LivePoint.of(close(minute(0), 1)),
+        LivePoint.before(2),
+        LivePoint.before(2),
+    ]
+    world.publish(revise(five_minutes(0), 2))
     selection = Selection(intervals=frozenset({"5m"}))
-    messages = world.hub.unstored_after(selection, LivePoint.of(close(minute(1), 2)), 0)
-    assert told(messages) == [("REVISION", 0)]
+    point = parse_token(tokens[-1])
+    assert isinstance(point, LivePoint)
+    assert told(world.hub.unstored_after(selection, point, 0)) == [("REVISION", 0)]
+
+
+def test_a_stream_that_begins_while_a_longer_bar_is_owed_begins_before_it() -> None:
+    world = World()
+    world.publish(close(minute(0), 1), owing(revise(minute(0), 2), 2), owing(close(minute(1), 3), 2))
+    assert world.hub.here == LivePoint.before(2)
+    world.publish(revise(five_minutes(0), 2))
+    assert world.hub.here == LivePoint.after(3)
 
 
 def test_a_replay_is_refused_while_closed_bars_are_forgotten_that_are_not_stored(

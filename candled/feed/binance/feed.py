@@ -11,7 +11,15 @@ import msgspec
 import structlog
 import trio
 
-from candled.domain.feed_event import FeedEvent, ServerTime, StreamLive, StreamLost, TradeExists, TradesArrived
+from candled.domain.feed_event import (
+    FeedEvent,
+    LastTradeFound,
+    ServerTime,
+    StreamLive,
+    StreamLost,
+    TradeExists,
+    TradesArrived,
+)
 from candled.domain.trade import Trade
 from candled.feed.backoff import Backoff
 from candled.feed.binance.wire import Decoded, decode_frames
@@ -33,6 +41,11 @@ ROLL_OVER_SECONDS: Final = 23.5 * 3600
 PING_SECONDS: Final = 20.0
 SERVER_TIME_SECONDS: Final = 30.0
 """Between readings of the exchange's clock."""
+READINGS_AT_FIRST: Final = 4
+FIRST_READINGS_SECONDS: Final = 1.5
+"""Between so many readings at first, so that the clock's rate is soon known."""
+RETRY_SECONDS: Final = 5.0
+"""After an answer that did not come, or came late."""
 QUICK_SECONDS: Final = 1.0
 """An answer within that time tells the exchange's clock well."""
 WATCH_SECONDS: Final = 1.0
@@ -50,6 +63,8 @@ class FeedCounts:
     """What the feed counted since the start."""
 
     frames: int = 0
+    bytes: int = 0
+    """Of the frames' texts."""
     malformed: int = 0
     dropped_batches: int = 0
     """Batches that found the engine's channel full; the repair fetches their trades again."""
@@ -319,6 +334,7 @@ class BinanceFeed:
                 connection.last_frame = now
                 decoded = decode_frames(texts)
                 self.counts.frames += len(texts)
+                self.counts.bytes += sum(map(len, texts))
                 if decoded.malformed:
                     self._note_malformed(decoded, now)
                 if decoded.trades:
@@ -371,30 +387,29 @@ class BinanceFeed:
     # -- what the stream does not say ---------------------------------------------------------------------------
 
     async def _read_server_time(self, send: trio.MemorySendChannel[FeedEvent]) -> None:
-        """The exchange's clock: twice at once, for its rate, and then now and again.
+        """The exchange's clock: a few times at once, for its rate, and then now and again.
 
-        A reading counts for the moment it came: the exchange's clock shows that or more, so no bar closes early.
         Slow answers say little of the time, and less of its rate: they are passed over once there was another.
         """
         async with send:
-            pause, known = 1.5, False
+            readings = 0
             while True:
                 asked = trio.current_time()
+                is_news = False
                 try:
                     time = await self._source.server_time()
                 except (SourceUnavailableError, SourceRefusedError) as error:
                     self._log.debug("cannot read the exchange's clock", reason=str(error))
                 else:
                     now = trio.current_time()
-                    quick = now - asked < QUICK_SECONDS
-                    if quick or not known:
-                        await send.send(ServerTime(time, now))
-                    known = True
-                    if quick:
-                        await trio.sleep(pause)
-                        pause = SERVER_TIME_SECONDS
-                        continue
-                await trio.sleep(min(pause, 5.0))
+                    is_news = now - asked < QUICK_SECONDS or not readings
+                    if is_news:
+                        readings += 1
+                        await send.send(ServerTime(time, asked, now))
+                if readings < READINGS_AT_FIRST:
+                    await trio.sleep(FIRST_READINGS_SECONDS)
+                else:
+                    await trio.sleep(SERVER_TIME_SECONDS if is_news else RETRY_SECONDS)
 
     async def _watch_silence(self, send: trio.MemorySendChannel[FeedEvent]) -> None:
         """Check symbols that are silent for longer than usual: dead streams are replaced, quiet ones left."""
@@ -426,7 +441,7 @@ class BinanceFeed:
             return
         if pace.last_id < 0:  # nothing came yet: only what comes after this one can show a dead stream
             pace.last_id = newest.last_id
-            await send.send(TradeExists(symbol, newest.last_id))
+            await send.send(LastTradeFound(symbol, newest))
             return
         before = pace.last_id
         await trio.sleep(IN_FLIGHT_SECONDS)

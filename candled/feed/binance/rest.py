@@ -70,11 +70,18 @@ class BinanceRest:
         self._turn = trio.Lock()
         self.requests = 0
         self.failures = 0
+        self.bytes = 0
+        """Of the answers' bodies."""
 
     @property
     def weight_used(self) -> int:
         """Request weight used in the last minute."""
         return self._weight.used(trio.current_time())
+
+    @property
+    def weight_limit(self) -> int:
+        """Request weight that may be used in a minute."""
+        return self._weight.most
 
     async def server_time(self) -> int:
         """See ``TradeSource``."""
@@ -180,6 +187,7 @@ class BinanceRest:
             raise SourceUnavailableError(f"no answer within {REQUEST_SECONDS:g} s") from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
             raise SourceUnavailableError(str(error) or type(error).__name__) from error
+        self.bytes += len(response.content)
         headers = {name.lower(): value for name, value in response.headers}
         now = trio.current_time()
         used = headers.get(b"x-mbx-used-weight-1m", b"")

@@ -133,7 +133,7 @@ class CandleService(v1.CandleServiceBase):
         subscription: Subscription | None = None
         wakeup = Wakeup(lambda: subscription is not None and subscription.must_stop)
         # Where the stream begins, for a client that has to resume before it was told a closed bar.
-        beginning = LivePoint.after(self._hub.position).token() if begin is None else ""
+        beginning = self._hub.here.token() if begin is None else ""
         await stream.send_initial_metadata(metadata={RESUME_METADATA: beginning} if beginning else None)
         client = self._delivery.open_stream(stream, wakeup)
         try:

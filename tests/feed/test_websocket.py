@@ -1,0 +1,48 @@
+"""The seam to the websocket library."""
+
+from collections.abc import Awaitable, Callable
+
+import trio
+import trio.testing
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, CloseConnection, Event, Request, TextMessage
+
+from candled.feed.websocket import open_frames
+
+
+async def serve(stream: trio.abc.Stream, answers: Callable[[Event], list[bytes | Event]]) -> None:
+    """A websocket server that answers events with events, or with bytes as they are."""
+    connection = WSConnection(ConnectionType.SERVER)
+    async for data in stream:  # type: ignore[attr-defined]
+        connection.receive_data(bytes(data))
+        for event in connection.events():
+            for answer in answers(event):
+                await stream.send_all(answer if isinstance(answer, bytes) else connection.send(answer))
+
+
+def connecting(stream: trio.abc.Stream) -> Callable[[str, int, bool], Awaitable[trio.abc.Stream]]:
+    async def connect(host: str, port: int, tls: bool) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return stream
+
+    return connect
+
+
+async def test_a_ping_that_crosses_the_goodbye_does_no_harm() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    pings: list[bytes | Event] = [bytes([0x89, 0])]
+
+    def answers(event: Event) -> list[bytes | Event]:
+        match event:
+            case Request():
+                return [AcceptConnection(), TextMessage("hello")]
+            case CloseConnection():
+                return pings
+        return []
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, far, answers)
+            async with open_frames("ws://x/stream", connecting(near)) as frames:
+                assert await frames.receive() == ["hello"]
+            nursery.cancel_scope.cancel()
