@@ -61,11 +61,23 @@ def serve(count: int, seed: int) -> None:
 
 
 def _serve_client(client: socket.socket, content: bytes) -> None:
+    if not shake_hands(client):
+        return
+    try:
+        client.sendall(content)
+        while client.recv(65_536):  # until the client has what it wants
+            pass
+    except OSError:
+        pass
+
+
+def shake_hands(client: socket.socket) -> bool:
+    """Answer the websocket handshake; False if the client has left."""
     request = b""
     while b"\r\n\r\n" not in request:
         chunk = client.recv(65_536)
         if not chunk:
-            return
+            return False
         request += chunk
     key = next(
         line.split(b":")[1].strip()
@@ -77,12 +89,7 @@ def _serve_client(client: socket.socket, content: bytes) -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
     )
-    try:
-        client.sendall(content)
-        while client.recv(65_536):  # until the client has what it wants
-            pass
-    except OSError:
-        pass
+    return True
 
 
 if __name__ == "__main__":

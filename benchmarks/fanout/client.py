@@ -3,15 +3,19 @@
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from candled.api import candles_pb2 as pb
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _WINDOW: Final = (1 << 31) - 1
-_SAMPLE: Final = 16
-"""One message in so many is decoded for its latency."""
+_READ: Final = 1 << 20
+_REQUEST: Final = pb.StreamBarsRequest().SerializeToString()
+_BODY: Final = b"\0" + len(_REQUEST).to_bytes(4, "big") + _REQUEST
+_PATH: Final = b"/candled.v1.CandleService/StreamBars"
+Take = Callable[[bytes, float], None]
+"""What is done with each message: its bytes, and when they came."""
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -45,22 +49,34 @@ def opening(streams: int, path: bytes, request: bytes) -> bytes:
 
 
 class Connection:
-    """One connection: counts the messages of its streams."""
+    """One connection: counts the messages of its streams.
 
-    def __init__(self, port: int, streams: int, path: bytes, request: bytes) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port))
+    Args:
+        port: of the server.
+        streams: how many to open.
+        take: called with each message.
+        read: bytes to read at a time.
+        receive_buffer: of the socket; 0 leaves it to the system.
+    """
+
+    def __init__(self, port: int, streams: int, take: Take, *, read: int = _READ, receive_buffer: int = 0) -> None:
+        self.sock = socket.socket()
+        if receive_buffer:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.sock.connect(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.sendall(opening(streams, path, request))
+        self.sock.sendall(opening(streams, _PATH, _BODY))
         self.sock.setblocking(False)
         self.messages = 0
-        self.latencies: list[float] = []
+        self._take = take
+        self._read = read
         self._rest = b""
         self._bodies: dict[int, bytes] = {}
 
     def read(self) -> bool:
         """Take what has come; False at the end."""
         try:
-            data = self.sock.recv(1 << 20)
+            data = self.sock.recv(self._read)
         except BlockingIOError:
             return True
         now = time.time()
@@ -75,7 +91,7 @@ class Connection:
             kind, flags = data[position + 3], data[position + 4]
             payload = data[position + 9 : position + 9 + length]
             if kind == 0:
-                self._take(int.from_bytes(data[position + 5 : position + 9], "big"), payload, now)
+                self._split(int.from_bytes(data[position + 5 : position + 9], "big"), payload, now)
             elif kind == 4 and not flags & 1:
                 self.sock.sendall(frame(4, 1, 0, b""))
             elif kind == 6 and not flags & 1:
@@ -84,7 +100,7 @@ class Connection:
         self._rest = data[position:]
         return True
 
-    def _take(self, stream: int, payload: bytes, now: float) -> None:
+    def _split(self, stream: int, payload: bytes, now: float) -> None:
         body = self._bodies.get(stream, b"") + payload
         position = 0
         while len(body) - position >= 5:
@@ -92,39 +108,49 @@ class Connection:
             if len(body) - position < 5 + length:
                 break
             self.messages += 1
-            if self.messages % _SAMPLE == 0:
-                message = pb.StreamBarsResponse.FromString(body[position + 5 : position + 5 + length])
-                sent = message.send_time.seconds + message.send_time.nanos / 1e9
-                self.latencies.append(now - sent)
+            self._take(body[position + 5 : position + 5 + length], now)
             position += 5 + length
         self._bodies[stream] = body[position:]
 
 
-def receive(
-    port: int,
-    connections: int,
-    streams: int,
-    messages: int,
+def read_all(
+    clients: Iterable[Connection],
+    is_done: Callable[[], bool],
     seconds_max: float,
-    received: Callable[[], None],
-) -> tuple[int, list[float]]:
-    """Open all streams, read until all messages are there; how many came, and latencies in seconds.
+    often: Callable[[], None] = lambda: None,
+) -> None:
+    """Read from all clients as fast as it comes until done; ``often`` is called at least every 20 ms."""
+    with selectors.DefaultSelector() as selector:
+        for client in clients:
+            selector.register(client.sock, selectors.EVENT_READ, client)
+        deadline = time.monotonic() + seconds_max
+        while time.monotonic() < deadline and not is_done():
+            for key, _ in selector.select(0.02):
+                if not key.data.read():
+                    selector.unregister(key.fileobj)
+            often()
 
-    ``received`` is called while the connections are still open.
+
+class Latencies:
+    """Seconds from a message's time of sending to its arrival.
+
+    Args:
+        sample: one message in so many is decoded.
     """
-    request = pb.StreamBarsRequest().SerializeToString()
-    body = b"\0" + len(request).to_bytes(4, "big") + request
-    path = b"/candled.v1.CandleService/StreamBars"
-    clients = [Connection(port, streams, path, body) for _ in range(connections)]
-    selector = selectors.DefaultSelector()
-    for client in clients:
-        selector.register(client.sock, selectors.EVENT_READ, client)
-    deadline = time.monotonic() + seconds_max
-    while time.monotonic() < deadline and sum(client.messages for client in clients) < messages:
-        for key, _ in selector.select(0.2):
-            if not key.data.read():
-                selector.unregister(key.fileobj)
-    received()
-    for client in clients:
-        client.sock.close()
-    return sum(c.messages for c in clients), [latency for c in clients for latency in c.latencies]
+
+    def __init__(self, sample: int) -> None:
+        self.values: list[float] = []
+        self._sample = sample
+        self._count = 0
+
+    def take(self, data: bytes, now: float) -> None:
+        """A message came."""
+        self._count += 1
+        if self._count % self._sample == 0:
+            sent = pb.StreamBarsResponse.FromString(data).send_time
+            self.values.append(now - sent.seconds - sent.nanos / 1e9)
+
+
+def quantile_ms(seconds: Sequence[float], part: float) -> float:
+    """A quantile, in milliseconds."""
+    return sorted(seconds)[min(len(seconds) - 1, int(len(seconds) * part))] * 1000

@@ -1,18 +1,27 @@
-"""The servers that are compared. Each waits for its streams and tells them ticks at a steady pace.
+"""The servers that are measured. Each waits for its streams, then tells them ticks at a steady pace.
 
-Once the clients have everything a line comes on standard input, and the CPU time that it took is printed.
+Once the clients have everything a line comes on standard input, and what it took is printed.
 
-usage: python -m benchmarks.fanout.servers KIND STREAMS TICKS TICKS_PER_SECOND      (KIND: fast, plain, grpc-aio)
+usage: python -m benchmarks.fanout.servers KIND STREAMS TICKS TICKS_PER_SECOND
+  fast, plain, grpc-aio   one CLOSE each tick
+  crowd                   UPDATEs, each tenth a CLOSE
+  daemon                  feed, engine and stream, on trades that come over a websocket
 """
 
 import asyncio
 import json
+import random
+import resource
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from benchmarks.fanout.tick import SHARED, tick_event
+from benchmarks.fanout.tick import SHARED, crowd_event, tick_event
+from candled.domain.event import BarEvent
 from candled.stream.grpc.encoder import encode_send_time, encode_sequence
 
 
@@ -24,48 +33,142 @@ def wait_until_received() -> None:
     sys.stdin.readline()
 
 
-def candled(streams: int, ticks: int, rate: float, *, plain: bool) -> None:
-    """The hub and the gRPC server as the daemon runs them."""
+class NothingStored:
+    """Nothing ever waits to be stored either."""
+
+    epoch = 1
+    stored_position = 1 << 62
+
+    async def bars(self, *_: Any) -> list[Any]:
+        return []
+
+    async def changed_since(self, *_: Any) -> list[Any]:
+        return []
+
+    async def newest_bars(self) -> dict[str, Any]:
+        return {}
+
+    async def incomplete_bars(self, *_: Any) -> list[Any]:
+        return []
+
+
+@asynccontextmanager
+async def open_stream_server(
+    streams: int, symbols: list[str], *, plain: bool = False, backlog_max: int = 10_000
+) -> AsyncIterator[tuple[Any, Callable[[], Any]]]:
+    """The hub and the gRPC server as the daemon runs them; await what is yielded for the streams to be there."""
     import trio
 
     from candled.domain.status import DaemonStatus
     from candled.stream.grpc.server import open_grpc_server
     from candled.stream.hub import Hub
 
-    class NothingStored:
-        stored_position = 1 << 62
+    stored = NothingStored()
+    hub = Hub(
+        clock=trio.current_time,
+        snapshot=lambda *_: None,
+        symbols=lambda: symbols,
+        stored=stored,
+        backlog_max=backlog_max,
+    )
+    status = DaemonStatus(version="", start_time=0, exchange="", exchange_time=0)
 
-        async def bars(self, *_: Any) -> list[Any]:
-            return []
+    async def until_streams() -> None:
+        while hub.statistics().subscribers < streams:
+            await trio.sleep(0.01)
+        await trio.sleep(0.5)
 
-        async def changed_since(self, *_: Any) -> list[Any]:
-            return []
+    async with open_grpc_server(
+        "127.0.0.1:0", hub=hub, stored=stored, status=lambda: status, plain=plain
+    ) as server:
+        say(port=server.port)
+        yield hub, until_streams
+
+
+def candled(
+    streams: int, ticks: int, rate: float, event: Callable[[int], BarEvent], *, plain: bool = False
+) -> None:
+    """Events made here."""
+    import trio
 
     async def main() -> None:
-        stored = NothingStored()
-        hub = Hub(
-            clock=trio.current_time,
-            snapshot=lambda *_: None,
-            symbols=lambda: ["BTCUSDT"],
-            stored=stored,
-            backlog_max=1_000_000,
-        )
-        status = DaemonStatus(version="", start_time=0, exchange="", exchange_time=0)
-        async with open_grpc_server(
-            "127.0.0.1:0", hub=hub, stored=stored, status=lambda: status, plain=plain
-        ) as server:
-            say(port=server.port)
-            while hub.statistics().subscribers < streams:
-                await trio.sleep(0.01)
-            await trio.sleep(0.5)
-            before, start = time.process_time(), trio.current_time()
+        # Throughput counts every CLOSE, so none may be let go, however slow the machine is.
+        backlog = 1_000_000 if event is tick_event else 10_000
+        async with open_stream_server(streams, ["BTCUSDT"], plain=plain, backlog_max=backlog) as (
+            hub,
+            until_streams,
+        ):
+            await until_streams()
+            memory, before, start = resident_bytes(), time.process_time(), trio.current_time()
+            closed = 0
             for tick in range(ticks):
                 await trio.sleep_until(start + tick / rate)
-                hub.publish([tick_event(tick)])
+                told = event(tick)
+                closed += told.bar.closed
+                hub.publish([told])
             await trio.to_thread.run_sync(wait_until_received)
-            say(cpu_seconds=time.process_time() - before)
+            say(
+                cpu_seconds=time.process_time() - before,
+                grown_mb=(resident_bytes() - memory) / 1e6,
+                closed=closed,
+            )
+            await trio.to_thread.run_sync(wait_until_received)
 
     trio.run(main)
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def daemon(streams: int, trades: int, rate: float) -> None:
+    """The whole way of a trade; answers when each was sent."""
+    import trio
+
+    from benchmarks.ingest import NoSource
+    from candled.engine.engine import Engine
+    from candled.engine.rollup import RollUp
+    from candled.feed.interface import ExchangeDescription, Instrument
+    from candled.feed.websocket import connect_tcp
+    from candled.logs import configure_logging
+    from candled.pipeline import open_pipeline
+    from candled.settings import DaemonSettings
+
+    configure_logging("error", "console")
+    symbols = ["BTCUSDT", "ETHUSDT", "PEPEUSDT"]
+
+    async def main(port: int, feeder: "subprocess.Popen[str]") -> None:
+        engine, rollup = Engine(), RollUp()
+        for symbol in symbols:
+            engine.add(symbol)
+        send, receive = trio.open_memory_channel[list[BarEvent]](100_000)
+        description = ExchangeDescription("paced", {name: Instrument(name, "TRADING", 2, 6) for name in symbols})
+        async with receive, open_stream_server(streams, symbols) as (hub, until_streams):
+            await until_streams()
+            async with open_pipeline(
+                DaemonSettings(symbols=tuple(symbols), stream_urls=(f"ws://127.0.0.1:{port}",)),
+                description,
+                engine,
+                rollup,
+                source=NoSource(),  # type: ignore[arg-type]
+                stored=NothingStored(),
+                hub=hub,
+                closed=send,
+                connect=connect_tcp,
+                rng=random.Random(1),
+            ):
+                await trio.to_thread.run_sync(wait_until_received)
+                assert feeder.stdout is not None
+                say(sent=json.loads(feeder.stdout.readline()))
+                await trio.to_thread.run_sync(wait_until_received)
+
+    command = [sys.executable, "-m", "benchmarks.fanout.paced_feed", str(trades), str(rate)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as feeder:
+        assert feeder.stdout is not None
+        try:
+            trio.run(main, int(feeder.stdout.readline()), feeder)
+        finally:
+            feeder.kill()
 
 
 def grpc_aio(streams: int, ticks: int, rate: float) -> None:
@@ -108,9 +211,11 @@ def grpc_aio(streams: int, ticks: int, rate: float) -> None:
 
 
 KINDS: dict[str, Callable[[int, int, float], None]] = {
-    "fast": lambda *args: candled(*args, plain=False),
-    "plain": lambda *args: candled(*args, plain=True),
+    "fast": lambda *args: candled(*args, tick_event),
+    "plain": lambda *args: candled(*args, tick_event, plain=True),
     "grpc-aio": grpc_aio,
+    "crowd": lambda *args: candled(*args, crowd_event),
+    "daemon": daemon,
 }
 
 if __name__ == "__main__":

@@ -35,4 +35,19 @@ def tick_event(tick: int) -> BarEvent:
     return BarEvent(BarEventKind.CLOSE, bar, _OPEN + 1_000_000, tick + 1)
 
 
+def crowd_event(tick: int) -> BarEvent:
+    """UPDATEs of one bar after another; each tenth event closes its bar."""
+    number, closed = tick // 10, tick % 10 == 9
+    bar = msgspec.structs.replace(
+        _BAR,
+        open_time=_OPEN + number * 60_000_000,
+        close_time=_OPEN + (number + 1) * 60_000_000,
+        trade_count=1000 + tick % 9000,
+        closed=closed,
+        complete=closed,
+    )
+    kind = BarEventKind.CLOSE if closed else BarEventKind.UPDATE
+    return BarEvent(kind, bar, bar.open_time + 1_000_000, tick + 1)
+
+
 SHARED = encode_shared(message_of(tick_event(0)))

@@ -211,7 +211,7 @@ class Hub:
     @property
     def here(self) -> LivePoint:
         """Where a stream that begins now begins: resuming from here misses nothing that it is to be told."""
-        position = max(self._position, self._stored.stored_position)
+        position = self.position
         if 0 < self._owed_from <= position:
             return LivePoint.before(self._owed_from)
         return LivePoint.after(position)

@@ -3,13 +3,8 @@
 Each is installed from its own pinned, hash-locked list, apart from candled, under ``.interop`` in the checkout.
 """
 
-import hashlib
 import json
-import shutil
-import subprocess
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import httpx
 import pytest
@@ -17,77 +12,23 @@ import trio
 
 from candled.exchange.server import serve
 from candled.settings import ExchangeSettings
+from tests.interop.installation import HERE, node_script, python_of
 
-HERE = Path(__file__).parent
-INSTALLED = HERE.parents[1] / ".interop"
 TRADES = 60
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def installed(name: str, *locks: Path) -> Path:
-    """The folder of an installation, and whether it is complete: its mark is written last."""
-    digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()[:12]
-    return INSTALLED / f"{name}-{digest}"
-
-
-def run(*command: object, cwd: Path | None = None) -> None:
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-
-
 def python_client(name: str) -> list[str]:
     """The command of a Python client, in an environment of its own."""
-    requirements = HERE / name / "requirements.txt"
-    folder = installed(name, requirements)
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        run(sys.executable, "-m", "venv", folder)
-        run(
-            folder / "bin/pip",
-            "install",
-            "-q",
-            "--disable-pip-version-check",
-            "--require-hashes",
-            "-r",
-            requirements,
-        )
-        (folder / "complete").touch()
-    return [str(folder / "bin/python"), str(HERE / name / "client.py")]
-
-
-def node_client(name: str) -> list[str]:
-    """The command of a Node client; both share one installation."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("node and npm are not installed: the Node clients are not tried")
-    package = HERE / "node"
-    folder = installed("node", package / "package.json", package / "package-lock.json")
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for lock in ("package.json", "package-lock.json"):
-            shutil.copy(package / lock, folder)
-        run(
-            npm,
-            "ci",
-            "--omit-lockfile-registry-resolved",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            cwd=folder,
-        )
-        (folder / "complete").touch()
-    # Node looks for packages beside the script.
-    shutil.copy(package / f"{name}.mjs", folder)
-    return [node, str(folder / f"{name}.mjs")]
+    return [str(python_of(name)), str(HERE / name / "client.py")]
 
 
 CLIENTS = {
     "python-binance": lambda: python_client("python_binance"),
     "binance-sdk-spot": lambda: python_client("binance_sdk_spot"),
-    "npm binance": lambda: node_client("binance"),
-    "npm @binance/spot": lambda: node_client("binance_spot"),
+    "npm binance": lambda: node_script("node", "binance.mjs"),
+    "npm @binance/spot": lambda: node_script("node", "binance_spot.mjs"),
 }
 
 

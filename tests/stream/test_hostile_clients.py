@@ -147,6 +147,36 @@ def read_until_trailers(raw: RawClient) -> dict[str, str]:
                 return fields
 
 
+async def test_a_request_that_never_arrives_is_given_up_with_a_sentence() -> None:
+    world = World(clock=trio.current_time)
+    async with open_service(world, Limits(request_seconds=0.2)) as server:
+        raw = RawClient.connect(server)
+        raw.h2.send_headers(raw.h2.get_next_available_stream_id(), request_headers("StreamBars"))
+        raw.send()
+        with trio.fail_after(10):
+            answer = await in_thread(read_until_trailers, raw)
+        raw.sock.close()
+    assert answer["grpc-status"] == str(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
+    assert "did not arrive within 0.2 s" in answer["grpc-message"].replace("%20", " ")
+
+
+@pytest.mark.parametrize("said", [b"", PREFACE[:10], PREFACE])
+async def test_a_connection_that_never_speaks_http2_is_cut(said: bytes) -> None:
+    world = World(clock=trio.current_time)
+
+    def wait_for_the_cut(server: GrpcServer) -> None:
+        with socket.create_connection((server.host, server.port)) as sock:
+            sock.settimeout(10)
+            sock.sendall(said)
+            with suppress(ConnectionResetError):
+                while sock.recv(65536):
+                    pass
+
+    async with open_service(world, Limits(request_seconds=0.2)) as server:
+        with trio.fail_after(20):
+            await in_thread(wait_for_the_cut, server)
+
+
 async def test_streams_opened_only_to_be_reset_end_the_connection(served: tuple[World, GrpcServer]) -> None:
     world, server = served
     raw = RawClient.connect(server)

@@ -8,6 +8,8 @@ import pytest
 import trio
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpclib.health.v1 import health_pb2
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated
 
 from candled.api import candles_pb2 as pb
 from candled.domain.interval import INTERVALS, MINUTE
@@ -15,6 +17,7 @@ from candled.stream.grpc.limits import Limits
 from candled.stream.grpc.server import AddressError, GrpcServer, open_grpc_server
 from tests.stream.grpc_client import Client, Reader, dial, in_thread, kinds
 from tests.stream.support import START, SYMBOLS, World, close, five_minutes, minute, open_service, revise, update
+from tests.stream.test_slow_clients import RawClient, until_streams
 
 
 @pytest.fixture
@@ -300,6 +303,26 @@ async def test_a_stop_ends_streams_with_unavailable_and_a_resume_point(world: Wo
         assert error is not None
         assert error.code() is grpc.StatusCode.UNAVAILABLE
         assert "is stopping: resume with the last resume_token or start_time 20" in error.details()
+
+
+async def test_a_stop_says_goodbye_before_it_closes_the_connection(world: World) -> None:
+    goodbyes = []
+
+    def read_to_the_end(raw: RawClient) -> None:
+        raw.sock.settimeout(10)
+        while data := raw.sock.recv(65536):
+            events = raw.h2.receive_data(data)
+            goodbyes.extend(event for event in events if isinstance(event, ConnectionTerminated))
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery, open_service(world) as server:
+            raw = RawClient.connect(server)
+            raw.ask()
+            raw.send()
+            nursery.start_soon(in_thread, read_to_the_end, raw)
+            await until_streams(world, 1)
+    raw.sock.close()
+    assert [goodbye.error_code for goodbye in goodbyes] == [ErrorCodes.NO_ERROR]
 
 
 async def test_a_cancelled_daemon_still_ends_its_streams_in_order(world: World) -> None:

@@ -69,6 +69,16 @@ def call_trio(function: Callable[_P, Awaitable[_T]]) -> Callable[_P, Coroutine[A
     return call
 
 
+async def within(seconds: float, awaitable: Awaitable[_T]) -> _T:
+    """Asyncio side: await it, but not for longer.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    async with asyncio.timeout(seconds):
+        return await awaitable
+
+
 def soon(function: Callable[[], None]) -> Callable[[], None]:
     """Asyncio side: what calls ``function`` in the loop's next turn, from either side."""
     loop = asyncio.get_running_loop()

@@ -75,7 +75,7 @@ class CandleServer(Server):
                 self._bytes_sent += connection.bytes_sent
 
     def cut_stalled(self, now: float) -> int:
-        """Cut connections whose clients have stopped reading; how many.
+        """Cut connections whose clients have stopped reading, or never spoke; how many.
 
         Args:
             now: monotonic seconds.
@@ -110,6 +110,8 @@ class Connection(H2Protocol):
         self._server = server
         self._transport: Any = None
         self._paused_at: float | None = None
+        self._made_at = time.monotonic()
+        self._speaks = False
         self._resets = 0
         self._controls = 0
         self._controls_since = 0.0
@@ -203,6 +205,7 @@ class Connection(H2Protocol):
         self._take_reset(event)
 
     def _settings_changed(self, event: RemoteSettingsChanged) -> None:
+        self._speaks = True
         self._count_control(event)
         self._take_settings(event)
 
@@ -216,8 +219,11 @@ class Connection(H2Protocol):
             self.abort()
 
     def is_stalled(self, now: float) -> bool:
-        """Whether it has taken nothing for so long that it is given up."""
-        return self._paused_at is not None and now - self._paused_at > self._server.limits.stall_seconds
+        """Whether it has taken nothing, or never begun to speak HTTP/2, for so long that it is given up."""
+        limits = self._server.limits
+        if not self._speaks:
+            return now - self._made_at > limits.request_seconds
+        return self._paused_at is not None and now - self._paused_at > limits.stall_seconds
 
     def end(self) -> None:
         """Say that no more comes, and close once what is written has left."""

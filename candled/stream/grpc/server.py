@@ -157,7 +157,7 @@ async def _follow_readiness(ready: ServiceStatus, status: Callable[[], DaemonSta
 
 async def _watch_connections(server: CandleServer) -> None:
     while True:
-        await trio.sleep(server.limits.stall_seconds / 4)
+        await trio.sleep(min(server.limits.stall_seconds, server.limits.request_seconds) / 4)
         server.cut_stalled(time.monotonic())
 
 

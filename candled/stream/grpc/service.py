@@ -12,7 +12,7 @@ from grpclib.server import Stream
 from candled.api.candled import v1
 from candled.domain.interval import Interval, parse_interval
 from candled.domain.status import DaemonStatus
-from candled.stream.grpc.bridge import Wakeup
+from candled.stream.grpc.bridge import Wakeup, within
 from candled.stream.grpc.delivery import ClientStream, Delivery
 from candled.stream.grpc.encoder import encode_bars, encode_status, encode_symbols, format_time
 from candled.stream.grpc.limits import Limits
@@ -67,7 +67,8 @@ class CandleService(v1.CandleServiceBase):
             "ListSymbols": self.list_symbols,
             "GetStatus": self.get_status,
         }
-        handlers = {name: _answer(method) for name, method in answers.items()} | {"StreamBars": self._stream_bars}
+        handlers = {name: self._answer(method) for name, method in answers.items()}
+        handlers["StreamBars"] = self._stream_bars
         return {
             path: handler._replace(func=handlers[path.rpartition("/")[2]])
             for path, handler in super().__mapping__().items()
@@ -103,8 +104,29 @@ class CandleService(v1.CandleServiceBase):
         """The daemon and its symbols."""
         return encode_status(self._status(), self._hub.statistics().subscribers)
 
+    def _answer(self, method: Callable[[Any], Awaitable[Any]]) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
+        async def handle(stream: Stream[Any, Any]) -> None:
+            await stream.send_message(await method(await self._receive(stream)))
+
+        return handle
+
+    async def _receive(self, stream: Stream[Any, Any]) -> Any:
+        """The one message of a request."""
+        try:
+            request = await within(self._limits.request_seconds, stream.recv_message())
+        except TimeoutError:
+            text = f"the request did not arrive within {self._limits.request_seconds:g} s: send it whole, at once"
+            raise GRPCError(Status.DEADLINE_EXCEEDED, text) from None
+        except NotImplementedError:  # how grpclib says it
+            raise GRPCError(Status.UNIMPLEMENTED, "the request is compressed: send it as it is") from None
+        except AssertionError:  # likewise
+            request = None
+        if request is None:
+            raise GRPCError(Status.INVALID_ARGUMENT, "the request is missing or not whole: send one message")
+        return request
+
     async def _stream_bars(self, stream: Stream[v1.StreamBarsRequest, Any]) -> None:
-        request = await _receive(stream)
+        request = await self._receive(stream)
         selection = self._selection(request)
         begin = _begin(request)
         # Known once the stream is subscribed; until then nothing is sent either.
@@ -187,26 +209,6 @@ class CandleService(v1.CandleServiceBase):
             f"{symbol} is served by {elsewhere[symbol]}. " for symbol in symbols[:5] if symbol in elsewhere
         )
         return GRPCError(Status.NOT_FOUND, f"not served here: {names}. {hints}Choose from ListSymbols: {served}")
-
-
-def _answer(method: Callable[[Any], Awaitable[Any]]) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
-    async def handle(stream: Stream[Any, Any]) -> None:
-        await stream.send_message(await method(await _receive(stream)))
-
-    return handle
-
-
-async def _receive(stream: Stream[Any, Any]) -> Any:
-    """The one message of a request."""
-    try:
-        request = await stream.recv_message()
-    except NotImplementedError:  # how grpclib says it
-        raise GRPCError(Status.UNIMPLEMENTED, "the request is compressed: send it as it is") from None
-    except AssertionError:  # likewise
-        request = None
-    if request is None:
-        raise GRPCError(Status.INVALID_ARGUMENT, "the request is missing or not whole: send one message")
-    return request
 
 
 def _begin(request: v1.StreamBarsRequest) -> LivePoint | ReplayPoint | int | None:
