@@ -231,3 +231,5 @@ async def _daemon(world: _World) -> AsyncIterator[_Daemon]:
                 for symbol in engine.symbols.values():
                     world.outcome.gaps += symbol.counts.gaps
                     world.outcome.overlaps += symbol.counts.overlaps
+                    world.outcome.duplicates += symbol.counts.duplicates
+                world.outcome.roll_overs += pipeline.feed.counts.roll_overs

@@ -34,8 +34,12 @@ FAULTS: Final = (
 BLOWS: Final = ("cut", "shutdown", "half")
 """Of the exchange, at once."""
 WEATHER: Final = ("cut_per_byte", "delay", "down", "cut_all")
-WORLD: Final = ("sleep", "slow_disk", "short_pages", "false_time")
-"""The machine sleeps, so that the exchange runs ahead; the disk is slow; REST is stingy, or its clock is wrong."""
+WORLD: Final = ("sleep", "slow_disk", "short_pages", "pieces", "false_time")
+"""The machine sleeps, so that the exchange runs ahead; the disk is slow; REST is stingy, in ``pieces`` while messages
+are late, so that an aggregate comes when a part of it is known; or its clock is wrong."""
+
+
+_PIECES: Final = "late=0.3/10s"
 
 
 class Disk:
@@ -164,6 +168,12 @@ class Mishaps:
             case "short_pages":
                 self.moods.short_pages = True
                 await trio.sleep(duration)
+                self.moods.short_pages = False
+            case "pieces":
+                self.moods.short_pages = True
+                self._exchange.command(_PIECES)
+                await trio.sleep(duration)
+                self._exchange.command(_off(_PIECES))
                 self.moods.short_pages = False
             case "false_time":
                 self.moods.clock_error = int(rng.uniform(-90, 90) * MICROSECONDS)

@@ -38,7 +38,10 @@ class Scenario:
 
     @classmethod
     def drawn(cls, seed: int, *, hours: float | None = None) -> "Scenario":
-        """The scenario of a seed: mostly a few hours; one in fifty is a busy day, one in ten a quiet one."""
+        """The scenario of a seed: mostly a few hours; one in fifty is a busy day, one in ten a quiet one.
+
+        ``hours``: so long instead. From twelve on, the exchange's clock runs as fast as on those days.
+        """
         rng = random.Random(f"{seed}/scenario")
         busy_day, quiet_day = seed % 50 == 7, seed % 10 == 2
         if busy_day:
@@ -50,6 +53,8 @@ class Scenario:
             speed = rng.choice((6.0, 12.0, 30.0))
         if hours is not None:
             length = hours
+            if hours >= 12 and not (busy_day or quiet_day):
+                speed = rng.choice((60.0, 120.0))
         return cls(
             seed=seed,
             hours=length,
