@@ -62,6 +62,9 @@ $(EXAMPLES)/.installed: requirements/examples.txt $(STAMP)
 examples-test: $(EXAMPLES)/.installed ## the example in examples/, against a demo (its libraries in .venv-examples)
 	CANDLED_EXAMPLES_PATH=$(CURDIR)/$(EXAMPLES) $(BIN)/pytest -m slow tests/cli/test_example.py
 
+soak: $(STAMP) ## an hour of faults, kills and restarts of real processes; the record goes to benchmarks/results
+	$(BIN)/python -m benchmarks.soak --minutes 60 --record benchmarks/results/soak.md
+
 pictures: $(STAMP) ## make docs/images again (needs Chromium and tmux)
 	$(BIN)/python -m docs.pictures
 

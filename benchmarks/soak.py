@@ -1,8 +1,9 @@
-"""``python -m benchmarks.soak --minutes 60``: daemon and exchange as processes, with faults, kills and restarts.
+"""``python -m benchmarks.soak --minutes 60``: daemon, exchange and a client as processes, for long, with faults.
 
-The exchange runs faster than real time. Faults are commanded over its HTTP side, the daemon is stopped or killed
-now and then. Each minute one line: resident memory, threads, kills. At the end the faults stop: every stored bar
-must equal the exchange's own kline and be complete. Prints a record in Markdown; exit status 1 if not so.
+The exchange runs faster than real time. Faults are commanded over its HTTP side all the while. First both
+processes are ended again and again, by SIGTERM and by kill -9; for the rest of the time one daemon lives on, so
+that its memory, tasks and open files show whether they grow. At the end the faults stop: every stored bar must
+equal the exchange's own kline and be complete. Prints a record in Markdown; exit status 1 if anything is not so.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import json
 import os
 import platform
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -17,10 +19,11 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -29,10 +32,16 @@ FAULTS = (
     *("lose=0.02", "double=0.05", "reorder=0.05", "malformed=0.01", "late=0.05", "half=0.001", "stall", "nopong"),
     *("stall:ETHUSDT", "refuse", "rest_lag=5s", "rest_delay=2s", "rest_500=0.3", "rest_429=0.05", "rest_half=0.2"),
 )
+"""None that changes the market itself: a restarted exchange would not know of it."""
 BLOWS = ("cut", "shutdown", "half")
 MINUTE = 60_000_000
 SETTLE_SECONDS = 180
 """How long the repair may take at the end."""
+SAMPLE_SECONDS = 10.0
+STEADY_PART = 0.4
+"""Of the time, the last so much without restarts."""
+WEIGHT: Final = 60_000
+"""Request weight a minute: repairs of a fast market need more than those of a real one."""
 
 
 def free_port() -> int:
@@ -41,43 +50,87 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@attrs.frozen
+class Sample:
+    """A daemon at one moment."""
+
+    second: float
+    life: int
+    resident_mb: float
+    tasks: int
+    files: int
+    threads: int
+
+
+@attrs.define
+class Tally:
+    """What happened."""
+
+    samples: list[Sample] = attrs.Factory(list)
+    blows: Counter[str] = attrs.Factory(Counter)
+    wrong: list[str] = attrs.Factory(list)
+    """Whatever must not happen."""
+
+
 @attrs.define
 class Stand:
-    """Both processes, and where they listen."""
+    """The processes, and where they listen."""
 
     directory: Path
     speed: float
     rate: float
     seed: int
+    epoch: str = attrs.Factory(lambda: f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
     port: int = attrs.Factory(free_port)
     grpc: int = attrs.Factory(free_port)
     http: int = attrs.Factory(free_port)
     exchange: "subprocess.Popen[bytes] | None" = None
     daemon: "subprocess.Popen[bytes] | None" = None
+    client: "subprocess.Popen[bytes] | None" = None
 
     def start_exchange(self) -> None:
         self.exchange = self._start(
             "exchange", f"--address=127.0.0.1:{self.port}", f"--speed={self.speed}", f"--rate={self.rate}",
-            f"--seed={self.seed}",
+            f"--seed={self.seed}", f"--epoch={self.epoch}", f"--weight-limit={WEIGHT}", "--attempt-limit=100000",
         )  # fmt: skip
+        for _ in range(300):
+            try:
+                self.ask("/api/v3/time")
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+        raise SystemExit("the exchange did not start: see exchange.log")
 
     def start_daemon(self) -> None:
         self.daemon = self._start(
             "run", f"--data-dir={self.directory / 'data'}", f"--stream-urls=ws://127.0.0.1:{self.port}",
             f"--rest-urls=http://127.0.0.1:{self.port}", f"--grpc-address=127.0.0.1:{self.grpc}",
-            f"--http-address=127.0.0.1:{self.http}", "--log-format=json", "--log-level=warning",
+            f"--http-address=127.0.0.1:{self.http}", f"--rest-weight-per-minute={WEIGHT * 2 // 3}",
+            "--log-format=json", "--log-level=warning",
         )  # fmt: skip
 
-    def _start(self, command: str, *options: str) -> "subprocess.Popen[bytes]":
+    def wait_for_daemon(self, path: str) -> None:
+        """Until it lives (``/healthz``), or serves (``/readyz``)."""
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=10):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise SystemExit("the daemon did not start: see run.log")
+
+    def start_client(self) -> None:
+        """One that follows every trade, and resumes by itself whenever the daemon comes back."""
+        self.client = self._start("watch", f"--address=127.0.0.1:{self.grpc}", quiet=True)
+
+    def _start(self, command: str, *options: str, quiet: bool = False) -> "subprocess.Popen[bytes]":
         with (self.directory / f"{command}.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "candled.cli.main", command, *options], stdout=log, stderr=log
+                [sys.executable, "-m", "candled.cli.main", command, *options],
+                stdout=subprocess.DEVNULL if quiet else log,
+                stderr=log,
             )
-
-    def stop_daemon(self, number: signal.Signals) -> int:
-        assert self.daemon is not None
-        self.daemon.send_signal(number)
-        return self.daemon.wait(timeout=20)
 
     def ask(self, path: str, body: bytes | None = None) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", body, timeout=10) as answer:
@@ -86,41 +139,46 @@ class Stand:
     def command(self, fault: str) -> None:
         self.ask("/faults", fault.encode())
 
+    def sample(self, second: float, life: int) -> Sample | None:
+        """The daemon now; None while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=10) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return None
+        assert self.daemon is not None
+        return Sample(
+            second=second,
+            life=life,
+            resident_mb=_metric(text, "process_resident_memory_bytes") / 1e6,
+            tasks=int(_metric(text, "candled_tasks")),
+            files=int(_metric(text, "process_open_fds")),
+            threads=len(list(Path(f"/proc/{self.daemon.pid}/task").iterdir())),
+        )
+
     def close(self) -> None:
-        for process in (self.daemon, self.exchange):
+        for process in (self.client, self.daemon, self.exchange):
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait()
 
 
-def resident_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+def _metric(text: str, name: str) -> float:
+    found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else -1.0
 
 
-def threads(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/task").iterdir()))
-
-
-def wait_for_exchange(stand: Stand) -> None:
-    for _ in range(200):
-        try:
-            stand.ask("/api/v3/time")
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise SystemExit("the exchange did not start: see exchange.log")
-
-
-def live(stand: Stand, rng: random.Random, minutes: float) -> tuple[list[str], int, int]:
-    """Faults and restarts for so long: lines of the record, kills, wrong exits."""
-    lines: list[str] = []
+def live(stand: Stand, rng: random.Random, minutes: float, tally: Tally) -> None:
+    """Faults for so long, and restarts for the first part of it."""
     begun = time.monotonic()
-    kills = bad_exits = 0
-    next_line, next_restart = begun, begun + rng.uniform(30, 90)
-    while time.monotonic() < begun + minutes * 60:
+    end = begun + minutes * 60
+    steady = end - minutes * 60 * STEADY_PART
+    next_sample, life = begun, 1
+    pause = min(120.0, max(15.0, minutes * 10))
+    next_daemon, next_exchange = begun + rng.uniform(0.3, 1) * pause, begun + rng.uniform(0.5, 2) * pause
+    while time.monotonic() < end:
         fault = rng.choice((*FAULTS, *BLOWS))
+        tally.blows[fault.partition("=")[0]] += 1
         stand.command(fault)
         time.sleep(rng.uniform(0.5, 5))
         if fault in FAULTS:
@@ -128,24 +186,52 @@ def live(stand: Stand, rng: random.Random, minutes: float) -> tuple[list[str], i
         now = time.monotonic()
         assert stand.daemon is not None
         if stand.daemon.poll() is not None:
-            bad_exits += 1
-            lines.append(f"| {now - begun:.0f} | the daemon ended by itself with {stand.daemon.returncode} | | |")
+            tally.wrong.append(f"after {now - begun:.0f} s the daemon ended by itself: {stand.daemon.returncode}")
             stand.start_daemon()
-        if now >= next_line:
-            next_line = now + 60
-            pid = stand.daemon.pid
-            lines.append(f"| {now - begun:.0f} | {resident_mb(pid):.0f} | {threads(pid)} | {kills} |")
-            print(lines[-1], flush=True)
-        if now >= next_restart:
-            next_restart = now + rng.uniform(30, 120)
+        if now >= next_sample:
+            next_sample = now + SAMPLE_SECONDS
+            sample = stand.sample(now - begun, life)
+            if sample is not None:
+                tally.samples.append(sample)
+        if next_exchange <= now < steady:
+            next_exchange = now + rng.uniform(0.5, 2) * pause
+            kill(stand.exchange)
+            tally.blows["kill -9 of the exchange"] += 1
+            time.sleep(rng.uniform(0, 5))
+            stand.start_exchange()
+        if next_daemon <= now < steady:
+            next_daemon = now + rng.uniform(0.3, 1) * pause
+            life += 1
             if rng.random() < 0.5:
-                stand.stop_daemon(signal.SIGKILL)
-                kills += 1
-            elif stand.stop_daemon(signal.SIGTERM) != 0:
-                bad_exits += 1
-                lines.append(f"| {now - begun:.0f} | exit status other than 0 after SIGTERM | | |")
+                kill(stand.daemon)
+                tally.blows["kill -9 of the daemon"] += 1
+            else:
+                stop(stand, tally)
+            if rng.random() < 0.3:
+                time.sleep(rng.uniform(0, 10))
             stand.start_daemon()
-    return lines, kills, bad_exits
+
+
+def kill(process: "subprocess.Popen[bytes] | None") -> None:
+    assert process is not None
+    process.kill()
+    process.wait()
+
+
+def stop(stand: Stand, tally: Tally) -> None:
+    """SIGTERM once it lives, and its exit status: before it asks for signals, they end it like any process."""
+    assert stand.daemon is not None
+    stand.wait_for_daemon("/healthz")
+    stand.daemon.send_signal(signal.SIGTERM)
+    tally.blows["SIGTERM of the daemon"] += 1
+    try:
+        status = stand.daemon.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        tally.wrong.append("SIGTERM did not end the daemon within 30 s")
+        kill(stand.daemon)
+    else:
+        if status != 0:
+            tally.wrong.append(f"exit status {status} after SIGTERM")
 
 
 def bars(stand: Stand) -> list[dict[str, Any]]:
@@ -164,8 +250,9 @@ def bars(stand: Stand) -> list[dict[str, Any]]:
 
 def compare(stand: Stand) -> tuple[int, int, list[str]]:
     """Bars, trades, and what differs from the exchange's klines; the newest minutes are left out."""
-    stored = {(row["symbol"], row["at"]): row for row in bars(stand)}
-    wrong: list[str] = []
+    rows = bars(stand)
+    stored = {(row["symbol"], row["at"]): row for row in rows}
+    wrong: list[str] = [] if len(stored) == len(rows) else ["a bar is stored twice"]
     count = trades = 0
     for symbol in SYMBOLS:
         times = sorted(at for name, at in stored if name == symbol)
@@ -195,47 +282,77 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--speed", type=float, default=30.0)
-    parser.add_argument("--rate", type=float, default=0.05)
+    parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="directory to leave the data and the logs in")
+    parser.add_argument("--record", type=Path, help="file to write the record to as well")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         stand = Stand(options.keep or Path(directory), options.speed, options.rate, options.seed)
         try:
-            return soak(stand, options.minutes)
+            text, wrong = soak(stand, options.minutes)
         finally:
             stand.close()
+    print(text)
+    if options.record is not None:
+        options.record.write_text(text)
+    return bool(wrong)
 
 
-def soak(stand: Stand, minutes: float) -> int:
+def soak(stand: Stand, minutes: float) -> tuple[str, list[str]]:
+    """The record, and what is wrong."""
     stand.directory.mkdir(parents=True, exist_ok=True)
     rng = random.Random(f"{stand.seed}/soak")
+    tally = Tally()
     stand.start_exchange()
-    wait_for_exchange(stand)
     stand.start_daemon()
-    time.sleep(5)
-    lines, kills, bad_exits = live(stand, rng, minutes)
+    stand.wait_for_daemon("/readyz")
+    stand.start_client()
+    live(stand, rng, minutes, tally)
     stand.command("clear")
-    wrong: list[str] = []
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
-        time.sleep(10)
-        count, trades, wrong = compare(stand)
-        if not wrong or time.monotonic() > deadline:
+        time.sleep(min(10.0, minutes * 3))
+        count, trades, differing = compare(stand)
+        if not differing or time.monotonic() > deadline:
             break
-    status = stand.stop_daemon(signal.SIGTERM)
-    print(
-        f"\n# Soak\n\n{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} "
-        f"shared cores, Python {platform.python_version()}\n\n"
-        f"`python -m benchmarks.soak --minutes {minutes:g} --speed {stand.speed:g} --rate {stand.rate:g} "
-        f"--seed {stand.seed}`\n\n"
-        f"{count} bars of {trades} trades compared with the exchange's klines; {len(wrong)} differ or are "
-        f"not proven; {kills} kill -9; {bad_exits} wrong exits; exit status {status} at the end\n\n"
-        "| second | resident MB | threads | kills |\n|---|---|---|---|\n" + "\n".join(lines)
-    )
-    for what in wrong[:10]:
-        print(what)
-    return bool(wrong or bad_exits or status)
+    assert stand.client is not None
+    if stand.client.poll() is not None:
+        tally.wrong.append(f"the client ended by itself: {stand.client.returncode}")
+    stop(stand, tally)
+    tally.wrong += [f"Traceback in {path.name}" for path in stand.directory.glob("*.log") if _has_traceback(path)]
+    return record(stand, minutes, tally, count, trades, differing), [*tally.wrong, *differing]
+
+
+def _has_traceback(path: Path) -> bool:
+    text = path.read_text(errors="replace")
+    return "Traceback" in text or '"exception"' in text
+
+
+def record(stand: Stand, minutes: float, tally: Tally, count: int, trades: int, differing: list[str]) -> str:
+    """All of it, in Markdown."""
+    blows = ", ".join(f"{name} {number}" for name, number in sorted(tally.blows.items()))
+    rows = [
+        f"| {at.second:.0f} | {at.life} | {at.resident_mb:.0f} | {at.tasks} | {at.files} | {at.threads} |"
+        for at in tally.samples[:: max(1, len(tally.samples) // 60)]
+    ]
+    return f"""# Soak
+
+{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} shared cores, Python \
+{platform.python_version()}, load {os.getloadavg()[2]:.1f} over the last quarter of an hour
+
+`python -m benchmarks.soak --minutes {minutes:g} --speed {stand.speed:g} --rate {stand.rate:g} --seed {stand.seed}`
+
+- {count} bars of {trades} trades compared with the exchange's klines: {len(differing)} differ or are not proven.
+- {blows}.
+- Otherwise wrong: {"; ".join([*tally.wrong, *differing[:10]]) or "nothing"}.
+
+The daemon now and then; a life ends with each restart, and the last one has none.
+
+| second | life | resident MB | tasks | open files | threads |
+|---|---|---|---|---|---|
+{chr(10).join(rows)}
+"""
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ import trio
 
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
-from candled.domain.feed_event import FeedEvent
-from candled.domain.interval import MINUTE, ONE_MINUTE
+from candled.domain.feed_event import FeedEvent, TradesArrived
+from candled.domain.interval import MICROSECONDS, MINUTE, ONE_MINUTE
 from candled.engine.engine import Engine
 from candled.engine.rollup import MinutesNeeded, RollUp
+from candled.lags import Lags
 
 
 class Submitted:
@@ -38,12 +39,14 @@ class StoredBars(Protocol):
 class EngineWishes:
     """What the engine lacks, as the repair asks for it (``candled.feed.interface.Wishes``)."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, is_listed: Callable[[str], bool]) -> None:
+        """``is_listed``: whether the exchange has a symbol; what it has not cannot be fetched."""
         self._engine = engine
+        self._is_listed = is_listed
 
     def symbols(self) -> list[str]:
         """See ``Wishes``."""
-        return sorted(self._engine.needy)
+        return sorted(symbol for symbol in self._engine.needy if self._is_listed(symbol))
 
     def missing(self, symbol: str) -> list[tuple[int, int]]:
         """See ``Wishes``."""
@@ -73,6 +76,7 @@ class Aggregator:
         wanted: Callable[[str], Collection[str]],
         wake_repair: Callable[[], None],
         stored: StoredBars,
+        lags: Lags,
     ) -> None:
         """Make it; ``run`` does the work.
 
@@ -83,6 +87,7 @@ class Aggregator:
             wanted: intervals of a symbol whose forming bars somebody watches.
             wake_repair: called when the engine may lack something.
             stored: where minutes that left memory are read back.
+            lags: told how long each batch took.
         """
         self._engine = engine
         self._rollup = rollup
@@ -90,6 +95,7 @@ class Aggregator:
         self._wanted = wanted
         self._wake_repair = wake_repair
         self._stored = stored
+        self._lags = lags
         self._needs: list[MinutesNeeded] = []
         self._recall = trio.Event()
         self._unstored: deque[BarEvent] = deque()
@@ -117,6 +123,7 @@ class Aggregator:
                     if events:
                         self._publish(self._rollup.apply(events, self._wanted))
                         stored = [event for event in events if event.kind is not BarEventKind.UPDATE]
+                        self._note_lags(item, stored)
                         if stored:
                             self._remember(stored)
                             await closed.send(stored)
@@ -140,6 +147,16 @@ class Aggregator:
             return await receive.receive()
         return None
 
+    def _note_lags(self, item: FeedEvent | Submitted | None, stored: Sequence[BarEvent]) -> None:
+        """Called when what ``item`` brought has been published."""
+        now = trio.current_time()
+        if isinstance(item, TradesArrived):
+            late = self._engine.time.now(item.received) - item.event_time
+            self._lags.received.observe(max(late, 0) / MICROSECONDS)
+            self._lags.published.observe(now - item.received)
+        if stored:
+            self._lags.told(stored[-1].position, now)
+
     def _look_for_wishes(self) -> None:
         if self._engine.needy:
             self._wake_repair()
@@ -153,7 +170,9 @@ class Aggregator:
             await self._recall.wait()
             self._recall = trio.Event()
             for name in sorted(self._engine.needy):
-                symbol = self._engine.symbols[name]
+                symbol = self._engine.symbols.get(name)
+                if symbol is None:  # removed meanwhile
+                    continue
                 for open_time in symbol.to_reopen:
                     found = await self._minutes(name, open_time, open_time + MINUTE)
                     symbol.reopen(open_time, found[0] if found else None)

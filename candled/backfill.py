@@ -1,14 +1,15 @@
 """Fills stretches of the history from the exchange's klines."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+import structlog
 from msgspec.structs import replace
 
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
-from candled.domain.interval import ONE_MINUTE
-from candled.feed.interface import TradeSource
+from candled.domain.interval import MINUTE, ONE_MINUTE
+from candled.feed.interface import SourceRefusedError, SourceUnavailableError, TradeSource
 from candled.feed.klines import counted_bars
 
 
@@ -67,3 +68,22 @@ async def backfill(
             stored += len(events)
         progress(len(bars))
     return stored
+
+
+async def backfill_new(
+    symbols: Collection[str],
+    hours: float,
+    source: TradeSource,
+    history: Keeper,
+    next_position: Callable[[], int],
+) -> None:
+    """Give symbols that have no bar yet some to begin with; where the exchange does not answer, go without."""
+    log = structlog.get_logger(__name__)
+    try:
+        end = ONE_MINUTE.floor(await source.server_time())
+        start = end - round(hours * 60) * MINUTE
+        for symbol in symbols:
+            stored = await backfill(source, history, symbol, start, end, next_position)
+            log.info("backfilled", symbol=symbol, bars=stored)
+    except (SourceUnavailableError, SourceRefusedError) as error:
+        log.warning("cannot backfill", reason=str(error))

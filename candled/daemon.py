@@ -5,7 +5,9 @@ feed --events--> engine --bars--> stream, for whoever listens, and history, for 
 
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Final
 
 import attrs
@@ -13,24 +15,28 @@ import structlog
 import trio
 from prometheus_client.registry import Collector
 
-from candled.backfill import backfill
+from candled.backfill import backfill_new
 from candled.domain.event import BarEvent, positions_of
-from candled.domain.interval import MINUTE, ONE_MINUTE
 from candled.domain.shards import parse_shards
+from candled.engine.engine import Engine
+from candled.engine.rollup import RollUp
 from candled.errors import UserError
 from candled.feed.backoff import Backoff
 from candled.feed.binance.rest import BinanceRest, open_rest
 from candled.feed.interface import ExchangeDescription, SourceRefusedError, SourceUnavailableError
 from candled.feed.websocket import connect_tcp
-from candled.history import DurableHistory, open_history
+from candled.history import DurableHistory, HistorySettings, open_history
+from candled.lags import Lags
 from candled.logs import LogCounts
 from candled.metrics import Parts, make_collectors
 from candled.pipeline import open_pipeline, restore
+from candled.reload import Reloader
 from candled.settings import DaemonSettings
 from candled.stream.access import BearerTokens
 from candled.stream.grpc.security import SecurityFiles
-from candled.stream.grpc.server import open_grpc_server
+from candled.stream.grpc.server import GrpcServer, open_grpc_server
 from candled.stream.hub import Hub
+from candled.stream.web.application import HttpCounts
 from candled.stream.web.chart import ChartSource
 from candled.stream.web.server import serve_http
 from candled.vitals import Vitals
@@ -48,9 +54,18 @@ class Addresses:
     http: str
 
 
+@attrs.frozen
+class Reload:
+    """How the settings are read again, and whenever that is asked for."""
+
+    reread: Callable[[], DaemonSettings]
+    requests: trio.MemoryReceiveChannel[None]
+
+
 async def run_daemon(
     settings: DaemonSettings,
     *,
+    reread: Callable[[], DaemonSettings] | None = None,
     logs: LogCounts | None = None,
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -58,33 +73,39 @@ async def run_daemon(
 
     Arguments:
         settings: see there.
+        reread: reads them again on SIGHUP; without it, SIGHUP does what it does to any process.
         logs: counts of log lines, for the metrics.
         task_status: started with the bound addresses once bars can be streamed and queried.
 
     Raises:
         UserError: something outside candled keeps it from working; the text says what to change.
     """
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    numbers = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if reread else [])]
+    with trio.open_signal_receiver(*numbers) as signals:
         async with trio.open_nursery() as nursery:
             stop = trio.Event()
-            starting = trio.CancelScope()
+            ask_to_reload, reload_requests = trio.open_memory_channel[None](1)
 
             async def wait_for_signal() -> None:
                 async for number in signals:
+                    if number == signal.SIGHUP:
+                        with suppress(trio.WouldBlock):  # one that waits is enough
+                            ask_to_reload.send_nowait(None)
+                        continue
                     log.info("stopping", signal=signal.Signals(number).name)
                     stop.set()
-                    starting.cancel()
 
             nursery.start_soon(wait_for_signal)
-            await serve_daemon(settings, stop, starting, logs=logs, task_status=task_status)
+            reload = Reload(reread, reload_requests) if reread else None
+            await serve_daemon(settings, stop, reload=reload, logs=logs, task_status=task_status)
             nursery.cancel_scope.cancel()
 
 
 async def serve_daemon(
     settings: DaemonSettings,
     stop: trio.Event,
-    starting: trio.CancelScope,
     *,
+    reload: Reload | None = None,
     logs: LogCounts | None = None,
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -93,7 +114,7 @@ async def serve_daemon(
     Arguments:
         settings: see there.
         stop: set to end in order.
-        starting: cancelled to give up before trades flow.
+        reload: reads the settings again while bars are served.
         logs: counts of log lines, for the metrics.
         task_status: started with the bound addresses once bars can be streamed and queried.
     """
@@ -101,13 +122,12 @@ async def serve_daemon(
     vitals = Vitals(_symbols_elsewhere(settings))
     shown = _Shown()
     async with open_rest(settings.rest_urls, settings.rest_weight_per_minute) as rest, trio.open_nursery() as http:
-        collectors = make_collectors(status=vitals.status, rest=rest, logs=logs, parts=lambda: shown.parts)
-        http_address = await http.start(_serve_http, settings, vitals, collectors, shown)
-        description = None
-        with starting:
-            description = await _describe(rest, settings, vitals, rng)
-        if description is not None:
-            await _serve_bars(settings, stop, rest, description, vitals, http_address, shown, rng, task_status)
+        counts = HttpCounts()
+        collectors = make_collectors(
+            status=vitals.status, rest=rest, http=counts, logs=logs, parts=lambda: shown.parts
+        )
+        http_address = await http.start(_serve_http, settings, vitals, collectors, counts, shown)
+        await _serve_bars(settings, stop, reload, rest, vitals, http_address, shown, rng, task_status)
         http.cancel_scope.cancel()
 
 
@@ -120,8 +140,8 @@ def _symbols_elsewhere(settings: DaemonSettings) -> dict[str, str]:
 async def _serve_bars(
     settings: DaemonSettings,
     stop: trio.Event,
+    reload: Reload | None,
     rest: BinanceRest,
-    description: ExchangeDescription,
     vitals: Vitals,
     http_address: str,
     shown: "_Shown",
@@ -129,25 +149,39 @@ async def _serve_bars(
     task_status: trio.TaskStatus[Addresses],
 ) -> None:
     async with (
-        open_history(settings.data_dir, exchange=description.identity) as history,
+        open_history(settings.data_dir, exchange="", settings=HistorySettings.of(settings)) as history,
         trio.open_nursery() as writer,
     ):
         send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
-        await writer.start(history.serve, receive_closed)
-        next_position = positions_of(history.epoch)
-        await _backfill_new_symbols(settings, rest, history, next_position)
-        engine, rollup = await restore(settings, history, next_position)
-        hub = Hub(
-            clock=trio.current_time,
-            snapshot=rollup.forming,
-            symbols=lambda: list(engine.symbols),
-            stored=history,
-            backlog_max=settings.grpc_backlog_max,
-            streams_max=settings.grpc_streams_max,
+        lags = Lags()
+        await writer.start(
+            partial(history.serve, stored=lambda position: lags.kept(position, trio.current_time())),
+            receive_closed,
         )
-        async with (
-            send_closed,
-            open_grpc_server(
+        vitals.keeping(history)
+        next_position = positions_of(history.epoch)
+        description = None
+        async with send_closed:
+            stored = await history.symbols()
+            new = [symbol for symbol in settings.symbols if symbol not in stored]
+            if new:
+                # Without stored bars of every symbol there is less to serve than to find out.
+                async with _until(stop):
+                    description = await _describe(rest, settings, history, vitals, rng)
+                    if settings.backfill_hours > 0:
+                        await backfill_new(new, settings.backfill_hours, rest, history, next_position)
+                if stop.is_set():
+                    return
+            engine, rollup = await restore(settings, history, next_position)
+            hub = Hub(
+                clock=trio.current_time,
+                snapshot=rollup.forming,
+                symbols=lambda: list(engine.symbols),
+                stored=history,
+                backlog_max=settings.grpc_backlog_max,
+                streams_max=settings.grpc_streams_max,
+            )
+            async with open_grpc_server(
                 settings.grpc_address,
                 hub=hub,
                 stored=history,
@@ -158,52 +192,111 @@ async def _serve_bars(
                     client_authority=settings.grpc_tls_client_authority,
                     tokens=settings.tokens_file,
                 ),
-            ) as grpc,
-            open_pipeline(
-                settings,
-                description,
-                engine,
-                rollup,
-                source=rest,
-                stored=history,
-                hub=hub,
-                closed=send_closed.clone(),
-                connect=connect_tcp,
-                rng=rng,
-            ) as pipeline,
-        ):
-            vitals.serving(description, pipeline, history)
-            shown.chart = ChartSource(hub, history, vitals.status)
-            queues = {"engine": pipeline.waiting, "history": send_closed.statistics}
-            shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, queues)
-            log.info("serving", grpc=grpc.address, http=http_address, symbols=list(settings.symbols))
-            task_status.started(Addresses(grpc.address, http_address))
-            await stop.wait()
-            vitals.stopping = True
+            ) as grpc:
+                shown.chart = ChartSource(hub, history, vitals.status)
+                log.info("serving", grpc=grpc.address, http=http_address, symbols=list(settings.symbols))
+                task_status.started(Addresses(grpc.address, http_address))
+                if description is None:
+                    async with _until(stop):
+                        description = await _describe(rest, settings, history, vitals, rng)
+                if description is not None and not stop.is_set():
+                    await _read_trades(
+                        settings,
+                        description,
+                        engine,
+                        rollup,
+                        rest=rest,
+                        history=history,
+                        hub=hub,
+                        grpc=grpc,
+                        closed=send_closed,
+                        lags=lags,
+                        next_position=next_position,
+                        vitals=vitals,
+                        shown=shown,
+                        stop=stop,
+                        reload=reload,
+                        rng=rng,
+                    )
+                vitals.stopping = True
 
 
-async def _backfill_new_symbols(
-    settings: DaemonSettings, rest: BinanceRest, history: DurableHistory, next_position: Callable[[], int]
+async def _read_trades(
+    settings: DaemonSettings,
+    description: ExchangeDescription,
+    engine: Engine,
+    rollup: RollUp,
+    *,
+    rest: BinanceRest,
+    history: DurableHistory,
+    hub: Hub,
+    grpc: GrpcServer,
+    closed: trio.MemorySendChannel[list[BarEvent]],
+    lags: Lags,
+    next_position: Callable[[], int],
+    vitals: Vitals,
+    shown: "_Shown",
+    stop: trio.Event,
+    reload: Reload | None,
+    rng: random.Random,
 ) -> None:
-    """Give symbols that have no bar yet some to begin with; where the exchange does not answer, go without."""
-    if settings.backfill_hours <= 0:
-        return
-    known = await history.newest_bars()
-    try:
-        end = ONE_MINUTE.floor(await rest.server_time())
-        start = end - round(settings.backfill_hours * 60) * MINUTE
-        for symbol in settings.symbols:
-            if symbol not in known:
-                bars = await backfill(rest, history, symbol, start, end, next_position)
-                log.info("backfilled", symbol=symbol, bars=bars)
-    except (SourceUnavailableError, SourceRefusedError) as error:
-        log.warning("cannot backfill", reason=str(error))
+    async with (
+        open_pipeline(
+            settings,
+            description,
+            engine,
+            rollup,
+            source=rest,
+            stored=history,
+            hub=hub,
+            closed=closed.clone(),
+            connect=connect_tcp,
+            rng=rng,
+            lags=lags,
+        ) as pipeline,
+        trio.open_nursery() as attendants,
+    ):
+        vitals.reading(pipeline)
+        queues = {"engine": pipeline.waiting, "history": closed.statistics}
+        shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, grpc, lags, queues)
+        if reload is not None:
+            reloader = Reloader(
+                settings,
+                reload.reread,
+                pipeline=pipeline,
+                source=rest,
+                history=history,
+                hub=hub,
+                closed=closed,
+                next_position=next_position,
+                show_shards=lambda new: setattr(vitals, "elsewhere", _symbols_elsewhere(new)),
+                rng=rng,
+            )
+            attendants.start_soon(reloader.run, reload.requests)
+        await stop.wait()
+        vitals.stopping = True
+        attendants.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _until(stop: trio.Event) -> AsyncIterator[None]:
+    """What is inside is given up once ``stop`` is set."""
+    async with trio.open_nursery() as nursery:
+
+        async def give_up() -> None:
+            await stop.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(give_up)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 async def _serve_http(
     settings: DaemonSettings,
     vitals: Vitals,
     collectors: Sequence[Collector],
+    counts: HttpCounts,
     shown: "_Shown",
     *,
     task_status: trio.TaskStatus[str],
@@ -214,6 +307,7 @@ async def _serve_http(
         collectors=collectors,
         tokens=BearerTokens(settings.tokens_file) if settings.tokens_file else None,
         chart=(lambda: shown.chart) if settings.chart else None,
+        counts=counts,
         task_status=task_status,
     )
 
@@ -227,13 +321,13 @@ class _Shown:
 
 
 async def _describe(
-    rest: BinanceRest, settings: DaemonSettings, vitals: Vitals, rng: random.Random
+    rest: BinanceRest, settings: DaemonSettings, history: DurableHistory, vitals: Vitals, rng: random.Random
 ) -> ExchangeDescription:
-    """Ask the exchange for itself and the symbols, until it answers."""
+    """Ask the exchange for itself and the symbols, until it answers; its bars and no other's may be kept here."""
     backoff = Backoff(rng)
     while True:
         try:
-            return await rest.describe(settings.symbols)
+            description = await rest.describe(settings.symbols)
         except SourceUnavailableError as error:
             delay = backoff.next()
             vitals.waiting = f"The exchange does not answer: {error}."
@@ -243,3 +337,7 @@ async def _describe(
             await trio.sleep(delay)
         except SourceRefusedError as error:
             raise UserError(f"The exchange refuses to describe the symbols: {error.args[0]}.") from error
+        else:
+            description.check(settings.symbols)
+            history.bind(description.identity)
+            return description

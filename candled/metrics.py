@@ -6,23 +6,31 @@ from typing import Any, Final, Generic, Literal, TypeVar
 import attrs
 import trio
 from prometheus_client import PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as MetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
+from candled.domain.durations import BOUNDS, Durations
 from candled.domain.status import DaemonStatus, GapState, SymbolStatus
 from candled.engine.engine import Engine
 from candled.engine.symbol import Counts
-from candled.feed.binance.feed import BinanceFeed, FeedCounts
+from candled.feed.binance.feed import BinanceFeed
 from candled.feed.binance.rest import BinanceRest
+from candled.feed.interface import TRADING
 from candled.feed.repair import RepairCounts, Repairer
 from candled.history import History, HistoryStatistics
+from candled.lags import Lags
 from candled.logs import LogCounts
+from candled.stream.grpc.connections import ServerStatistics
+from candled.stream.grpc.server import GrpcServer
 from candled.stream.hub import Hub, HubStatistics
+from candled.stream.web.application import HttpCounts
 
 T = TypeVar("T")
-Sample = tuple[tuple[str, ...], float]
-"""Values of the labels, in their order, and the number."""
+_BOUNDS: Final = (*map(floatToGoString, BOUNDS), "+Inf")
+Sample = tuple[tuple[str, ...], float | Durations]
+"""Values of the labels, in their order, and the number, or what a histogram shows."""
 
 
 @attrs.frozen
@@ -31,7 +39,7 @@ class Metric(Generic[T]):
 
     name: str
     """With its unit last; a counter's ends in ``_total``."""
-    kind: Literal["counter", "gauge"]
+    kind: Literal["counter", "gauge", "histogram"]
     meaning: str
     labels: tuple[str, ...]
     read: Callable[[T], Iterable[Sample]]
@@ -49,15 +57,30 @@ class TableCollector(Collector, Generic[T]):
         """One family for each row of the table."""
         statistics = self.source()
         for metric in self.table:
-            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-            family = kind(metric.name, metric.meaning, labels=metric.labels)
-            for labels, value in () if statistics is None else metric.read(statistics):
-                family.add_metric(labels, value)
-            yield family
+            yield _family(metric, () if statistics is None else metric.read(statistics))
 
     def describe(self) -> Iterable[MetricFamily]:
         """Nothing, so that registering does not read the statistics of a part that is still starting."""
         return ()
+
+
+def _family(metric: Metric[T], samples: Iterable[Sample]) -> MetricFamily:
+    family: CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+    match metric.kind:
+        case "counter":
+            family = CounterMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+        case "gauge":
+            family = GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+        case "histogram":
+            family = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+    for labels, value in samples:
+        if isinstance(family, HistogramMetricFamily):
+            assert isinstance(value, Durations)
+            family.add_metric(labels, list(zip(_BOUNDS, value.cumulative(), strict=True)), value.sum)
+        else:
+            assert not isinstance(value, Durations)
+            family.add_metric(labels, value)
+    return family
 
 
 def _each(read: Callable[[SymbolStatus], float | None]) -> Callable[[DaemonStatus], Iterable[Sample]]:
@@ -108,6 +131,10 @@ STATUS_METRICS: Final[Sequence[Metric[DaemonStatus]]] = (
         _each(lambda symbol: symbol.live),
     ),
     Metric(
+        "candled_symbol_trading", "gauge", "1 while the exchange says that the symbol is traded.", ("symbol",),
+        _each(lambda symbol: symbol.trading_status == TRADING),
+    ),
+    Metric(
         "candled_feed_lag_seconds", "gauge", "Arrival of the newest trade after its exchange time.", ("symbol",),
         _each(lambda symbol: symbol.lag_ms / 1000),
     ),
@@ -140,15 +167,15 @@ STATUS_METRICS: Final[Sequence[Metric[DaemonStatus]]] = (
 """Read from ``DaemonStatus``."""
 
 
-def _one(read: Callable[[T], float]) -> Callable[[T], Iterable[Sample]]:
+def _one(read: Callable[[T], float | Durations]) -> Callable[[T], Iterable[Sample]]:
     return lambda statistics: [((), read(statistics))]
 
 
-def _each_symbol(read: Callable[[Counts], float]) -> Callable[[Mapping[str, Counts]], Iterable[Sample]]:
-    return lambda symbols: [((symbol,), read(counts)) for symbol, counts in symbols.items()]
+def _each_symbol(read: Callable[[Counts], float]) -> Callable[[Engine], Iterable[Sample]]:
+    return lambda engine: [((name,), read(symbol.counts)) for name, symbol in engine.symbols.items()]
 
 
-ENGINE_METRICS: Final[Sequence[Metric[Mapping[str, Counts]]]] = (
+ENGINE_METRICS: Final[Sequence[Metric[Engine]]] = (
     Metric(
         "candled_gaps_total", "counter", "Jumps in trade ids.", ("symbol",),
         _each_symbol(lambda counts: counts.gaps),
@@ -172,44 +199,61 @@ ENGINE_METRICS: Final[Sequence[Metric[Mapping[str, Counts]]]] = (
         "candled_revisions_total", "counter", "Closed 1-minute bars that changed.", ("symbol",),
         _each_symbol(lambda counts: counts.revisions),
     ),
+    Metric(
+        "candled_misdated_trades_total", "counter",
+        "Trades of the stream dated so far ahead that REST was asked for them instead.", (),
+        _one(lambda engine: engine.absurd_trades),
+    ),
+    Metric(
+        "candled_unknown_trades_total", "counter", "Trades of symbols that nobody asked for, let go.", (),
+        _one(lambda engine: engine.unknown_trades),
+    ),
 )  # fmt: skip
-"""Read from the counts of each symbol's engine."""
+"""Read from the engine."""
 
-FEED_METRICS: Final[Sequence[Metric[FeedCounts]]] = (
+FEED_METRICS: Final[Sequence[Metric[BinanceFeed]]] = (
     Metric(
         "candled_feed_frames_total", "counter", "Websocket frames read from the exchange.", (),
-        _one(lambda feed: feed.frames),
+        _one(lambda feed: feed.counts.frames),
+    ),
+    Metric(
+        "candled_feed_received_bytes_total", "counter", "Bytes of those frames' texts.", (),
+        _one(lambda feed: feed.counts.bytes),
+    ),
+    Metric(
+        "candled_feed_connections", "gauge", "Stream connections that are open.", (),
+        _one(lambda feed: feed.connected),
     ),
     Metric(
         "candled_feed_malformed_total", "counter", "Frames skipped: no message of the exchange.", (),
-        _one(lambda feed: feed.malformed),
+        _one(lambda feed: feed.counts.malformed),
     ),
     Metric(
         "candled_feed_dropped_batches_total", "counter",
         "Batches of trades that found the engine's queue full; their trades are fetched later.", (),
-        _one(lambda feed: feed.dropped_batches),
+        _one(lambda feed: feed.counts.dropped_batches),
     ),
     Metric(
         "candled_feed_connects_total", "counter", "Stream connections opened.", (),
-        _one(lambda feed: feed.connects),
+        _one(lambda feed: feed.counts.connects),
     ),
     Metric(
         "candled_feed_connect_failures_total", "counter", "Attempts to connect that failed.", (),
-        _one(lambda feed: feed.connect_failures),
+        _one(lambda feed: feed.counts.connect_failures),
     ),
     Metric(
         "candled_feed_disconnects_total", "counter", "Stream connections that were lost.", (),
-        _one(lambda feed: feed.disconnects),
+        _one(lambda feed: feed.counts.disconnects),
     ),
     Metric(
         "candled_feed_roll_overs_total", "counter", "Connections replaced before the exchange ended them.",
         (),
-        _one(lambda feed: feed.roll_overs),
+        _one(lambda feed: feed.counts.roll_overs),
     ),
     Metric(
         "candled_feed_stalls_total", "counter", "Streams replaced: silent while trades took place.",
         (),
-        _one(lambda feed: feed.stalls),
+        _one(lambda feed: feed.counts.stalls),
     ),
 )  # fmt: skip
 """Read from the feed."""
@@ -248,8 +292,16 @@ REST_METRICS: Final[Sequence[Metric[BinanceRest]]] = (
         _one(lambda rest: rest.failures),
     ),
     Metric(
+        "candled_rest_received_bytes_total", "counter", "Bytes of the answers' bodies.", (),
+        _one(lambda rest: rest.bytes),
+    ),
+    Metric(
         "candled_rest_weight_used", "gauge", "Request weight used in the last minute.", (),
         _one(lambda rest: rest.weight_used),
+    ),
+    Metric(
+        "candled_rest_weight_limit", "gauge", "Request weight that may be used in a minute.", (),
+        _one(lambda rest: rest.weight_limit),
     ),
 )  # fmt: skip
 """Read from the REST client."""
@@ -287,16 +339,8 @@ HISTORY_METRICS: Final[Sequence[Metric[HistoryStatistics]]] = (
         _one(lambda history: history.rows_stored),
     ),
     Metric(
-        "candled_commits_total", "counter", "Commits to the journal.", (),
+        "candled_commit_seconds", "histogram", "What commits to the journal took.", (),
         _one(lambda history: history.commits),
-    ),
-    Metric(
-        "candled_commit_seconds_total", "counter", "Time spent in commits; over commits_total it is the mean.", (),
-        _one(lambda history: history.commit_seconds_total),
-    ),
-    Metric(
-        "candled_commit_last_seconds", "gauge", "Time of the last commit.", (),
-        _one(lambda history: history.commit_seconds),
     ),
     Metric(
         "candled_unpublished_rows", "gauge", "Rows in the journal that no published file holds yet.", (),
@@ -323,11 +367,61 @@ HISTORY_METRICS: Final[Sequence[Metric[HistoryStatistics]]] = (
         ],
     ),
     Metric(
+        "candled_parquet_bytes", "gauge", "Size of those files, as of the last time they were put in order.",
+        ("kind",),
+        lambda history: [
+            (("recent",), history.recent_bytes),
+            (("sealed",), history.sealed_bytes),
+            (("superseded",), history.superseded_bytes),
+        ],
+    ),
+    Metric(
         "candled_history_write_errors_total", "counter", "Writes that the disk refused; they are tried again.", (),
         _one(lambda history: history.write_errors),
     ),
 )  # fmt: skip
 """Read from the history."""
+
+LAG_METRICS: Final[Sequence[Metric[Lags]]] = (
+    Metric(
+        "candled_lag_seconds", "histogram",
+        "What each stage of the way takes, once a batch: received (from the exchange's time, as estimated, to "
+        "arrival), published (from there to every stream), stored (closed bars, from there to the disk).",
+        ("stage",),
+        lambda lags: [
+            (("received",), lags.received),
+            (("published",), lags.published),
+            (("stored",), lags.stored),
+        ],
+    ),
+)  # fmt: skip
+"""Read from the lags that the pipeline and the history note."""
+
+GRPC_METRICS: Final[Sequence[Metric[ServerStatistics]]] = (
+    Metric(
+        "candled_grpc_connections", "gauge", "Connections of gRPC clients.", (),
+        _one(lambda server: server.connections),
+    ),
+    Metric(
+        "candled_grpc_sent_bytes_total", "counter", "Bytes that gRPC clients have taken (on Linux).", (),
+        lambda server: [] if server.bytes_sent is None else [((), server.bytes_sent)],
+    ),
+)  # fmt: skip
+"""Read from the gRPC server."""
+
+HTTP_METRICS: Final[Sequence[Metric[HttpCounts]]] = (
+    Metric(
+        "candled_http_requests_total", "counter", "Requests to the HTTP port, by the status of the answer.",
+        ("status",),
+        lambda http: [((str(status),), count) for status, count in http.requests.items()],
+    ),
+    Metric(
+        "candled_http_sent_bytes_total", "counter", "Bytes of the answers' bodies, charts' events included.",
+        (),
+        _one(lambda http: http.bytes_sent),
+    ),
+)  # fmt: skip
+"""Read from the HTTP port."""
 
 QUEUE_METRICS: Final[Sequence[Metric[Mapping[str, trio.MemoryChannelStatistics]]]] = (
     Metric(
@@ -340,6 +434,15 @@ QUEUE_METRICS: Final[Sequence[Metric[Mapping[str, trio.MemoryChannelStatistics]]
     ),
 )  # fmt: skip
 """Read from the channels between the parts."""
+
+RUN_METRICS: Final[Sequence[Metric[trio.lowlevel.RunStatistics]]] = (
+    Metric(
+        "candled_tasks", "gauge", "Trio tasks of the process: they come and go with clients.",
+        (),
+        _one(lambda run: run.tasks_living),
+    ),
+)  # fmt: skip
+"""Read from Trio's own statistics."""
 
 LOG_METRICS: Final[Sequence[Metric[Mapping[str, int]]]] = (
     Metric(
@@ -356,8 +459,12 @@ TABLES: Final[Mapping[str, Sequence[Metric[Any]]]] = {
     "Repair": REPAIR_METRICS,
     "REST": REST_METRICS,
     "Streams": STREAM_METRICS,
+    "gRPC": GRPC_METRICS,
+    "HTTP": HTTP_METRICS,
     "History": HISTORY_METRICS,
+    "Lag by stage": LAG_METRICS,
     "Queues": QUEUE_METRICS,
+    "Tasks": RUN_METRICS,
     "Logs": LOG_METRICS,
 }
 """Every table by its heading in docs/metrics.md."""
@@ -372,6 +479,8 @@ class Parts:
     repairer: Repairer
     hub: Hub
     history: History
+    grpc: GrpcServer
+    lags: Lags
     queues: Mapping[str, Callable[[], trio.MemoryChannelStatistics]]
 
 
@@ -379,6 +488,7 @@ def make_collectors(
     *,
     status: Callable[[], DaemonStatus],
     rest: BinanceRest,
+    http: HttpCounts,
     logs: LogCounts | None,
     parts: Callable[[], Parts | None],
 ) -> list[Collector]:
@@ -389,16 +499,17 @@ def make_collectors(
 
     return [
         TableCollector(STATUS_METRICS, status),
-        TableCollector(
-            ENGINE_METRICS,
-            of(lambda found: {name: symbol.counts for name, symbol in found.engine.symbols.items()}),
-        ),
-        TableCollector(FEED_METRICS, of(lambda found: found.feed.counts)),
+        TableCollector(ENGINE_METRICS, of(lambda found: found.engine)),
+        TableCollector(FEED_METRICS, of(lambda found: found.feed)),
         TableCollector(REPAIR_METRICS, of(lambda found: found.repairer.counts)),
         TableCollector(REST_METRICS, lambda: rest),
         TableCollector(STREAM_METRICS, of(lambda found: found.hub.statistics())),
+        TableCollector(GRPC_METRICS, of(lambda found: found.grpc.statistics())),
+        TableCollector(HTTP_METRICS, lambda: http),
+        TableCollector(LAG_METRICS, of(lambda found: found.lags)),
         TableCollector(HISTORY_METRICS, of(lambda found: found.history.statistics())),
         TableCollector(QUEUE_METRICS, of(lambda found: {name: read() for name, read in found.queues.items()})),
+        TableCollector(RUN_METRICS, trio.lowlevel.current_statistics),
         TableCollector(LOG_METRICS, lambda: logs.statistics() if logs else None),
         ProcessCollector(registry=None),
         PlatformCollector(registry=None),

@@ -17,7 +17,9 @@ from candled.engine.engine import Engine
 from candled.engine.rollup import RollUp
 from candled.feed.binance.feed import BinanceFeed
 from candled.feed.interface import Connect, ExchangeDescription, TradeSource
+from candled.feed.listings import Listings, ListingWatch
 from candled.feed.repair import Repairer, RepairWays
+from candled.lags import Lags
 from candled.settings import DaemonSettings
 
 FEED_EVENTS: Final = 2_000
@@ -52,39 +54,64 @@ class Audience(Protocol):
 
 @attrs.frozen
 class Pipeline:
-    """The parts under way, for their statistics."""
+    """The parts under way."""
 
     engine: Engine
+    rollup: RollUp
     feed: BinanceFeed
+    listings: Listings
     repairer: Repairer
+    stored: Stored
     waiting: Callable[[], trio.MemoryChannelStatistics]
     """The queue of events for the engine."""
+
+    async def add(self, description: ExchangeDescription) -> None:
+        """Make bars of these symbols too, going on from what is stored of them."""
+        await restore_symbols(list(description.instruments), self.engine, self.rollup, self.stored)
+        self.listings.add(description)
+        self._follow()
+
+    def remove(self, symbol: str) -> None:
+        """Make no more bars of this symbol; its forming bar is let go."""
+        self.engine.remove(symbol)
+        self.rollup.forget(symbol)
+        self.listings.forget(symbol)
+        self._follow()
+
+    def _follow(self) -> None:
+        self.feed.follow([self.listings.instruments[symbol] for symbol in self.engine.symbols])
 
 
 async def restore(
     settings: DaemonSettings, stored: Stored, next_position: Callable[[], int]
 ) -> tuple[Engine, RollUp]:
-    """An engine and a roll-up that go on from the stored bars.
-
-    Of each symbol that is the newest, and before it all from the oldest that is to be rebuilt.
-    """
+    """An engine and a roll-up that go on from the stored bars."""
     engine = Engine(
         close_grace=round(settings.close_grace * MICROSECONDS),
         next_position=next_position,
     )
     rollup = RollUp()
+    await restore_symbols(settings.symbols, engine, rollup, stored)
+    return engine, rollup
+
+
+async def restore_symbols(symbols: Collection[str], engine: Engine, rollup: RollUp, stored: Stored) -> None:
+    """Let engine and roll-up make bars of these symbols too, going on from what is stored of them.
+
+    Of each symbol that is the newest bar, and before it all from the oldest that is to be rebuilt.
+    """
     newest = await stored.newest_bars()
-    look_back = max(LOOK_BACK_MINUTES_MIN, min(REBUILD_MINUTES, LOOK_BACK_BARS // len(settings.symbols)))
-    for symbol in settings.symbols:
+    look_back = max(LOOK_BACK_MINUTES_MIN, min(REBUILD_MINUTES, LOOK_BACK_BARS // max(1, len(symbols))))
+    for symbol in symbols:
         last = newest.get(symbol)
         if last is None:
             engine.add(symbol)
             continue
-        engine.add(symbol, await _bars_to_go_on_from(symbol, last, look_back, stored))
+        bars = await _bars_to_go_on_from(symbol, last, look_back, stored)
         for interval, start in rollup.seed_ranges(last.close_time).items():
             limit = (last.close_time - start) // MINUTE + 1
             rollup.seed(symbol, await stored.bars(symbol, interval, start, last.close_time, limit))
-    return engine, rollup
+        engine.add(symbol, bars)
 
 
 async def _bars_to_go_on_from(symbol: str, last: Bar, look_back: int, stored: Stored) -> list[Bar]:
@@ -116,6 +143,7 @@ async def open_pipeline(
     rng: random.Random,
     feed_events: int = FEED_EVENTS,
     ways: RepairWays | None = None,
+    lags: Lags | None = None,
 ) -> AsyncIterator[Pipeline]:
     """Trades become bars while inside. On leaving the feed stops first, and what it brought is still handled.
 
@@ -132,6 +160,7 @@ async def open_pipeline(
         rng: jitter.
         feed_events: how many batches may wait for the engine.
         ways: how gaps are filled, by their size.
+        lags: told how long the stages of a trade's way take.
     """
     send, receive = trio.open_memory_channel[FeedEvent | Submitted](feed_events)
 
@@ -140,6 +169,9 @@ async def open_pipeline(
         await send.send(submitted)
         await submitted.handled.wait()
 
+    listings = Listings(description)
+    repairer = Repairer(source, EngineWishes(engine, listings.is_listed), submit, listings.instruments, rng, ways)
+    watch = ListingWatch(source, listings, on_change=repairer.wake)
     feed = BinanceFeed(
         instruments=[description.instruments[symbol] for symbol in settings.symbols],
         stream=settings.stream,
@@ -148,17 +180,25 @@ async def open_pipeline(
         source=source,
         connect=connect,
         rng=rng,
+        is_listed=listings.is_listed,
+        on_silence=watch.look_soon,
     )
-    repairer = Repairer(source, EngineWishes(engine), submit, description.instruments, rng, ways)
     aggregator = Aggregator(
-        engine, rollup, publish=hub.publish, wanted=hub.wanted, wake_repair=repairer.wake, stored=stored
+        engine,
+        rollup,
+        publish=hub.publish,
+        wanted=hub.wanted,
+        wake_repair=repairer.wake,
+        stored=stored,
+        lags=lags or Lags(),
     )
     async with trio.open_nursery() as engine_room:
         engine_room.start_soon(aggregator.run, receive, closed)
         async with send, trio.open_nursery() as field:
             field.start_soon(feed.run, send.clone())
             field.start_soon(repairer.run)
+            field.start_soon(watch.run)
             try:
-                yield Pipeline(engine, feed, repairer, send.statistics)
+                yield Pipeline(engine, rollup, feed, listings, repairer, stored, send.statistics)
             finally:
                 field.cancel_scope.cancel()

@@ -35,6 +35,11 @@ def above(bound: float) -> Check:
     return lambda value: None if value > bound else f"must be more than {bound:g}"
 
 
+def between(least: float, most: float) -> Check:
+    """The value is a number from one to the other."""
+    return lambda value: None if least <= value <= most else f"must be from {least:g} to {most:g}"
+
+
 def symbol_list(value: tuple[str, ...]) -> str | None:
     """The value names one symbol or more, each once and in upper case, as the exchange writes them."""
     if not value:
@@ -121,6 +126,31 @@ class DaemonSettings:
         "Hours of bars to fetch from the exchange's klines for a symbol that has none stored.",
         default=0.0,
         check=at_least(0),
+    )
+    retention_days: int = setting(
+        "Days that bars are kept at least; 0: for good. They go by whole files, a month when its last day is due.",
+        default=0,
+        check=at_least(0),
+    )
+    compact_files: int = setting(
+        "A symbol's sealed files of the running month are joined at so many; a month that is over, in any case.",
+        default=10,
+        check=at_least(2),
+    )
+    seal_delay: float = setting(
+        "Seconds of exchange time after midnight UTC at which the day before is sealed.",
+        default=3600.0,
+        check=between(0, 86_400),
+    )
+    publish_delay: float = setting(
+        "Seconds from a stored bar to the file in which other programs see it.",
+        default=5.0,
+        check=between(0.1, 60),
+    )
+    superseded_grace: float = setting(
+        "Seconds that a file stays which another has replaced: as long as the longest query over the files takes.",
+        default=900.0,
+        check=at_least(1),
     )
     chart: bool = setting("Serve the chart on the HTTP port.", default=True)
     log_level: str = setting(

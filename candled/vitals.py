@@ -10,7 +10,6 @@ import trio
 from candled.domain.bar import NO_TRADE
 from candled.domain.status import DaemonStatus, SymbolStatus
 from candled.engine.symbol import SymbolEngine
-from candled.feed.interface import ExchangeDescription
 from candled.pipeline import Pipeline
 
 
@@ -26,18 +25,22 @@ class Vitals:
 
     def __init__(self, elsewhere: Mapping[str, str]) -> None:
         self.stopping = False
-        self._elsewhere = elsewhere
+        self.elsewhere = elsewhere
+        """Symbols that other daemons serve, and which."""
         self.waiting = "The exchange was not reached yet."
-        """Why nothing is served yet."""
-        self._description: ExchangeDescription | None = None
+        """Why no trades are read yet."""
         self._pipeline: Pipeline | None = None
         self._keeper: Keeper | None = None
         self._start_time = time.time_ns() // 1000
         self._version = version("candled")
 
-    def serving(self, description: ExchangeDescription, pipeline: Pipeline, keeper: Keeper) -> None:
-        """The parts are up."""
-        self._description, self._pipeline, self._keeper = description, pipeline, keeper
+    def keeping(self, keeper: Keeper) -> None:
+        """The history is open."""
+        self._keeper = keeper
+
+    def reading(self, pipeline: Pipeline) -> None:
+        """The exchange was reached, and its trades are read."""
+        self._pipeline = pipeline
 
     def not_ready_reasons(self) -> tuple[str, ...]:
         """Sentences that say why nobody should rely on the daemon now; none when it is ready."""
@@ -61,21 +64,19 @@ class Vitals:
         return DaemonStatus(
             version=self._version,
             start_time=self._start_time,
-            exchange=self._description.identity if self._description else "",
+            exchange=self._pipeline.listings.identity if self._pipeline else "",
             exchange_time=engine.time.now(trio.current_time()) if engine else 0,
             not_ready_reasons=self.not_ready_reasons(),
             symbols=tuple(self._symbol_status(symbol) for symbol in engine.symbols.values()) if engine else (),
-            elsewhere=self._elsewhere,
+            elsewhere=self.elsewhere,
         )
 
     def _symbol_status(self, symbol: SymbolEngine) -> SymbolStatus:
         assert self._pipeline is not None
-        assert self._description is not None
-        instrument = self._description.instruments.get(symbol.symbol)
         last = symbol.last_trade
         return SymbolStatus(
             symbol=symbol.symbol,
-            trading_status=instrument.status if instrument else "",
+            trading_status=self._pipeline.listings.status(symbol.symbol),
             live=symbol.symbol in self._pipeline.engine.live,
             last_trade_id=last.last_id if last else NO_TRADE,
             last_trade_time=last.time if last else None,

@@ -1,4 +1,4 @@
-"""Make the pictures in docs/images again: the chart, the terminal, from a demo. Run ``make pictures``.
+"""Make the pictures in docs/images again: the chart, the terminal, the metrics. Run ``make pictures``.
 
 Needs Chromium and tmux. The market is synthetic, so the pictures are alike from run to run but for the time.
 """
@@ -8,81 +8,135 @@ import re
 import subprocess
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import httpx
 import trio
 from rich.console import Console
+from rich.syntax import Syntax
 from rich.text import Text
 
-from tests.cli.demo import CANDLED, demo
-from tests.web.browser import find_browser, open_page, running
+from tests.acceptance.processes import RunningDaemon, RunningExchange, open_daemon, open_exchange
+from tests.cli.demo import CANDLED
+from tests.web.browser import Page, find_browser, open_page, running
 
-IMAGES = Path(__file__).parent / "images"
-SPEED = "60"
-CLOSE_GRACE = "300"
-"""Of the faster clock: enough for the next trade to close each bar, as it does at the usual speed."""
-BARS = 120
-WIDTH, HEIGHT = 110, 34
+IMAGES: Final = Path(__file__).parent / "images"
+SEED: Final = 2
+"""Of a market that shows both calm and wild hours at most times of the day."""
+BACKFILL: Final = "--backfill-hours=6"
+PATIENCE: Final = 90
+WIDTH, HEIGHT = 110, 30
+METRICS: Final = re.compile(
+    r"candled_(ready|trades_total|gaps_\w+|revisions_total|subscribers|stream_messages_total|queue_items|journal_bytes"
+    r"|rest_weight_used|lag_seconds_(sum|count)|commit_seconds_(sum|count))\b"
+)
 
 
-def main() -> None:
-    """All pictures, from one demo."""
+async def main() -> None:
+    """All pictures, one scene after another."""
     browser = find_browser()
     assert browser is not None, "Chromium is needed: install it, or set CANDLED_TEST_BROWSER"
     IMAGES.mkdir(exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        demo(directory, "--speed", SPEED, "--close-grace", CLOSE_GRACE) as daemon,
-    ):
-        wait_for_bars(daemon.http)
-        with running(browser) as port:
-            trio.run(chart_pictures, port, f"http://{daemon.http}/")
-        terminal_picture(daemon.grpc)
+    with running(browser) as port:
+        await scene(1, partial(chart_pictures, port))
+        await scene(20, partial(repair_picture, port))
 
 
-def wait_for_bars(address: str) -> None:
-    """Until there is enough to fill a chart."""
-    with httpx.Client(base_url=f"http://{address}") as client:
-        while len(client.get("/api/bars", params={"symbol": "BTCUSDT"}).json().get("bars", [])) < BARS:
-            time.sleep(0.5)
+async def scene(speed: int, draw: Callable[[RunningExchange, RunningDaemon], Awaitable[None]]) -> None:
+    """Draw with a new exchange and daemon."""
+    with tempfile.TemporaryDirectory() as directory, trio.fail_after(PATIENCE):
+        async with (
+            open_exchange(f"--seed={SEED}", f"--speed={speed}", "--weight-limit=100000") as exchange,
+            open_daemon(exchange, Path(directory) / "data", BACKFILL, "--rest-weight-per-minute=100000") as daemon,
+        ):
+            await draw(exchange, daemon)
 
 
-async def chart_pictures(port: int, url: str) -> None:
-    """Dark, light, and on a phone."""
+async def chart_pictures(port: int, _exchange: RunningExchange, daemon: RunningDaemon) -> None:
+    """The chart dark, light, and on a phone; the terminal; the metrics."""
     for name, dark, width, height, phone in (
-        ("chart-dark", True, 1200, 700, False),
-        ("chart-light", False, 1200, 700, False),
+        ("chart-dark", True, 1200, 680, False),
+        ("chart-light", False, 1200, 680, False),
         ("chart-phone", True, 390, 760, True),
     ):
-        with trio.fail_after(60):
-            async with open_page(port, dark=dark) as page:
-                await page.size(width, height, phone=phone, scale=2 if phone else 1)
-                await page.open(url)
-                await page.wait_for("document.body.dataset.state === 'live' && candled.drawn().length >= 100")
-                await trio.sleep(0.5)
-                await page.picture(IMAGES / f"{name}.png")
+        async with open_page(port, dark=dark) as page:
+            await page.size(width, height, phone=phone, scale=2 if phone else 1)
+            await show(page, daemon)
+            # A minute that has just begun makes a poor picture.
+            await page.wait_for("candled.bars().at(-1).trade_count > 20", PATIENCE)
+            await page.picture(IMAGES / f"{name}.png")
+    await trio.to_thread.run_sync(terminal_picture, daemon.grpc)
+    await trio.to_thread.run_sync(metrics_picture, daemon.http)
+
+
+async def repair_picture(port: int, exchange: RunningExchange, daemon: RunningDaemon) -> None:
+    """Bars that lack trades, and the revisions that repaired others before them."""
+    async with open_page(port) as page, httpx.AsyncClient(base_url=exchange.rest) as market:
+        await page.size(1200, 420)
+        await show(page, daemon)
+        for faults, until in (
+            ("lose=0.3,rest_500=1", "candled.bars().filter(bar => bar.closed && !bar.complete).length >= 3"),
+            ("clear", "candled.bars().every(bar => bar.complete || !bar.closed)"),
+            ("lose=0.3,rest_500=1", "candled.bars().filter(bar => bar.closed && !bar.complete).length >= 2"),
+        ):
+            (await market.post("/faults", content=faults)).raise_for_status()
+            await page.wait_for(until, PATIENCE)
+        await page.evaluate("candled.chart.timeScale().applyOptions({ barSpacing: 14 })")
+        await trio.sleep(0.5)
+        await page.picture(IMAGES / "chart-repair.png")
+
+
+async def show(page: Page, daemon: RunningDaemon) -> None:
+    """Open the chart and wait until it is full."""
+    await page.open(f"http://{daemon.http}/")
+    await page.wait_for("document.body.dataset.state === 'live' && candled.drawn().length >= 200", PATIENCE)
+    await trio.sleep(0.5)  # for the last animation
 
 
 def terminal_picture(address: str) -> None:
     """``candled watch`` in tmux, as text with its colours."""
     tmux = ["tmux", "-L", "candled-pictures", "-f", "/dev/null"]
-    command = " ".join((*CANDLED, "watch", "--address", address))
+    command = " ".join((*CANDLED, "watch", "BTCUSDT", "--address", address))
     subprocess.run([*tmux, "new-session", "-d", "-x", str(WIDTH), "-y", str(HEIGHT), command], check=True)
     try:
-        time.sleep(8)
-        shown = subprocess.run([*tmux, "capture-pane", "-e", "-p"], check=True, capture_output=True, text=True)
+        shown = captured(tmux)
+        while "live" not in shown or "█" not in shown:
+            time.sleep(0.5)
+            shown = captured(tmux)
     finally:
         subprocess.run([*tmux, "kill-server"], check=True)
-    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print(Text.from_ansi(shown.stdout), end="")
-    svg = console.export_svg(title="candled watch")
-    # No font from elsewhere: whatever monospaced one the reader has.
-    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL).replace("Fira Code, monospace", "monospace")
-    (IMAGES / "watch.svg").write_text(svg)
-    plain = Text.from_ansi(shown.stdout).plain
+    save_svg("watch", "candled watch BTCUSDT", Text.from_ansi(shown))
+    plain = Text.from_ansi(shown).plain
     (IMAGES / "watch.txt").write_text(re.sub(r"[ \t]+$", "", plain, flags=re.MULTILINE) + "\n")
 
 
+def captured(tmux: list[str]) -> str:
+    """What the window shows now."""
+    done = subprocess.run([*tmux, "capture-pane", "-e", "-p"], check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def metrics_picture(address: str) -> None:
+    """Some of what ``/metrics`` shows."""
+    lines = httpx.get(f"http://{address}/metrics").text.splitlines()
+    kept = [line for line in lines if METRICS.match(line)]
+    save_svg(
+        "metrics", f"curl http://{address}/metrics", Syntax("\n".join(kept), "ini", background_color="default")
+    )
+
+
+def save_svg(name: str, title: str, content: Text | Syntax) -> None:
+    """As a terminal would show it."""
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    console.print(content, end="")
+    svg = console.export_svg(title=title, unique_id=name)
+    # No font from elsewhere: whatever monospaced one the reader has.
+    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL).replace("Fira Code, monospace", "monospace")
+    (IMAGES / f"{name}.svg").write_text(svg)
+
+
 if __name__ == "__main__":
-    main()
+    trio.run(main)

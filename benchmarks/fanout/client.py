@@ -3,6 +3,7 @@
 import selectors
 import socket
 import time
+from collections.abc import Callable
 from typing import Final
 
 from candled.api import candles_pb2 as pb
@@ -100,9 +101,17 @@ class Connection:
 
 
 def receive(
-    port: int, connections: int, streams: int, messages: int, seconds_max: float
+    port: int,
+    connections: int,
+    streams: int,
+    messages: int,
+    seconds_max: float,
+    received: Callable[[], None],
 ) -> tuple[int, list[float]]:
-    """Open all streams, read until all messages are there; how many came, and latencies in seconds."""
+    """Open all streams, read until all messages are there; how many came, and latencies in seconds.
+
+    ``received`` is called while the connections are still open.
+    """
     request = pb.StreamBarsRequest().SerializeToString()
     body = b"\0" + len(request).to_bytes(4, "big") + request
     path = b"/candled.v1.CandleService/StreamBars"
@@ -115,6 +124,7 @@ def receive(
         for key, _ in selector.select(0.2):
             if not key.data.read():
                 selector.unregister(key.fileobj)
+    received()
     for client in clients:
         client.sock.close()
     return sum(c.messages for c in clients), [latency for c in clients for latency in c.latencies]

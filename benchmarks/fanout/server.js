@@ -56,9 +56,9 @@ server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), async (
     const data = message(tick + 1);
     for (const call of calls) call.write(data);
   }
-  await sleep(300);
+  await new Promise((resolve) => process.stdin.once("data", resolve));
   const used = process.cpuUsage(before);
   console.log(JSON.stringify({ cpu_seconds: (used.user + used.system) / 1e6 }));
-  await sleep(500);
   server.forceShutdown();
+  process.exit(0);
 });

@@ -1,4 +1,6 @@
-"""The servers that are compared. Each waits for its streams, tells them ticks at a steady pace, prints its CPU.
+"""The servers that are compared. Each waits for its streams and tells them ticks at a steady pace.
+
+Once the clients have everything a line comes on standard input, and the CPU time that it took is printed.
 
 usage: python -m benchmarks.fanout.servers KIND STREAMS TICKS TICKS_PER_SECOND      (KIND: fast, plain, grpc-aio)
 """
@@ -16,6 +18,10 @@ from candled.stream.grpc.encoder import encode_send_time, encode_sequence
 
 def say(**fields: Any) -> None:
     print(json.dumps(fields), flush=True)
+
+
+def wait_until_received() -> None:
+    sys.stdin.readline()
 
 
 def candled(streams: int, ticks: int, rate: float, *, plain: bool) -> None:
@@ -56,10 +62,8 @@ def candled(streams: int, ticks: int, rate: float, *, plain: bool) -> None:
             for tick in range(ticks):
                 await trio.sleep_until(start + tick / rate)
                 hub.publish([tick_event(tick)])
-            await trio.sleep(0.3)
+            await trio.to_thread.run_sync(wait_until_received)
             say(cpu_seconds=time.process_time() - before)
-            while hub.statistics().subscribers:
-                await trio.sleep(0.05)
 
     trio.run(main)
 
@@ -96,9 +100,8 @@ def grpc_aio(streams: int, ticks: int, rate: float) -> None:
             data = SHARED + encode_sequence(tick + 1) + encode_send_time(time.time_ns() // 1000)
             for queue in queues:
                 queue.put_nowait(data)
-        await asyncio.sleep(0.3)
+        await asyncio.to_thread(wait_until_received)
         say(cpu_seconds=time.process_time() - before)
-        await asyncio.sleep(0.5)
         await server.stop(0)
 
     asyncio.run(main())

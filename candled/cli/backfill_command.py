@@ -46,11 +46,14 @@ async def _fill(settings: "DaemonSettings", since: int, until: int, stored: dict
     from candled.backfill import backfill
     from candled.domain.event import positions_of
     from candled.feed.interface import SourceUnavailableError
-    from candled.history import open_history
+    from candled.history import HistorySettings, open_history
 
     async with parts.open_exchange(settings.rest_urls, settings.rest_weight_per_minute) as rest:
-        identity = (await rest.describe(settings.symbols)).identity
-        async with open_history(settings.data_dir, exchange=identity) as history:
+        description = await rest.describe(settings.symbols)
+        description.check(settings.symbols)
+        async with open_history(
+            settings.data_dir, exchange=description.identity, settings=HistorySettings.of(settings)
+        ) as history:
             next_position = positions_of(history.epoch)
             with progress_bar("bars") as progress:
                 for symbol in settings.symbols:

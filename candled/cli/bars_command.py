@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ _TABLE_COLUMNS: Final = (
 )  # fmt: skip
 _TABLE_LIMIT: Final = 50
 _FETCH: Final = 10_000
+_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 _SYMBOLS: Final = "SELECT DISTINCT symbol FROM bars WHERE interval = '1m' ORDER BY symbol"
 
 
@@ -96,15 +98,8 @@ def command(
 def _from_files(
     data_dir: Path, symbol: str, interval: str, since: datetime | None, until: datetime | None, limit: int | None
 ) -> Iterator[Sequence[Any]]:
-    conditions = ["symbol = ?", "interval = ?"]
-    values: list[Any] = [symbol, interval]
-    if since is not None:
-        conditions.append("open_time >= ?")
-        values.append(since)
-    if until is not None:
-        conditions.append("open_time < ?")
-        values.append(until)
-    query = f"SELECT {', '.join(COLUMNS)} FROM bars WHERE {' AND '.join(conditions)}"  # noqa: S608 (fixed words)
+    values = [interval, since or _FIRST, until or _LAST, symbol]
+    query = f"SELECT {', '.join(COLUMNS)} FROM bars_between(?, ?, ?) WHERE symbol = ?"  # noqa: S608 (fixed words)
     if limit is not None:
         query = f"SELECT * FROM ({query} ORDER BY open_time DESC LIMIT {limit})"  # noqa: S608 (a checked number)
     with parts.connect_history(data_dir) as connection:

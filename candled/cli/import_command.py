@@ -5,28 +5,39 @@ from pathlib import Path
 import click
 
 from candled.cli.progress import progress_bar
-from candled.cli.settings_options import data_dir_option
+from candled.cli.settings_options import config_option, load_daemon_settings
 from candled.cli.trio_runner import run_trio
 
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@data_dir_option
-def command(files: tuple[Path, ...], data_dir: Path) -> None:
+@click.option("--data-dir", metavar="DIR", help="Where bars are kept. [env: CANDLED_DATA_DIR]")
+@config_option
+def command(files: tuple[Path, ...], data_dir: str | None, config: str | None) -> None:
     """Import FILES of Binance's public archive: zips of klines, trades or aggTrades.
 
     No daemon may hold the directory meanwhile. A .CHECKSUM file beside an archive is checked. Bars that are stored
     and proven stay as they are. An import that was stopped goes on when it is called again.
     """
     from candled.feed.binance.rest import IDENTITY
+    from candled.history import HistorySettings
     from candled.history.directory import read_identity
     from candled.history.importing import ImportReport, import_archives
 
-    exchange = "" if data_dir.is_dir() and read_identity(data_dir) else IDENTITY
+    settings = load_daemon_settings(config, {"data_dir": data_dir}).settings
+    exchange = "" if settings.data_dir.is_dir() and read_identity(settings.data_dir) else IDENTITY
     reports: list[ImportReport] = []
 
     async def fill() -> None:
-        reports.append(await import_archives(data_dir, files, exchange=exchange, progress=progress))
+        reports.append(
+            await import_archives(
+                settings.data_dir,
+                files,
+                exchange=exchange,
+                settings=HistorySettings.of(settings),
+                progress=progress,
+            )
+        )
 
     with progress_bar("bytes") as progress:
         run_trio(fill)

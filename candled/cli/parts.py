@@ -13,7 +13,7 @@ from candled.settings import DaemonSettings, ExchangeSettings
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     import duckdb
 
@@ -95,13 +95,14 @@ async def open_exchange(urls: "Sequence[str]", weight_per_minute: int) -> "Async
 async def run_daemon(
     settings: DaemonSettings,
     logs: LogCounts,
+    reread: "Callable[[], DaemonSettings] | None" = None,
     *,
     task_status: "trio.TaskStatus[Addresses]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """The daemon, until a signal ends it; ``logs`` counts the lines for its metrics."""
+    """The daemon, until a signal ends it; ``logs`` counts the lines for its metrics, SIGHUP lets it ``reread``."""
     from candled.daemon import run_daemon as run
 
-    await run(settings, logs=logs, task_status=task_status)
+    await run(settings, reread=reread, logs=logs, task_status=task_status)
 
 
 async def serve_exchange(

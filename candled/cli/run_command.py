@@ -18,8 +18,13 @@ def command(config: str | None, **options: Any) -> None:
 
     It reads trades from the exchange, keeps closed bars in the data directory, and serves the gRPC API and the
     HTTP port. SIGTERM and Ctrl-C end it in order: streams end with a point to resume from, the journal commits,
-    exit 0.
+    exit 0. SIGHUP reads the settings file again: symbols are added and removed while running, and the log names
+    other settings that changed, which wait for a restart.
     """
-    settings = load_daemon_settings(config, options).settings
+
+    def read() -> DaemonSettings:
+        return load_daemon_settings(config, options).settings
+
+    settings = read()
     logs = configure_logging(settings.log_level, settings.log_format)
-    run_trio(parts.run_daemon, settings, logs)
+    run_trio(parts.run_daemon, settings, logs, read)

@@ -1,6 +1,7 @@
 """Run the Trio part of a command: errors for users come out of their groups, Ctrl-C ends without a traceback."""
 
 from collections.abc import Awaitable, Callable
+from traceback import clear_frames
 from typing import Any, Final
 
 import click
@@ -26,7 +27,7 @@ def run_trio(function: Callable[..., Awaitable[Any]], *arguments: object) -> Non
     except BaseExceptionGroup as group:
         mistakes, others = group.split(UserError)
         if others is None and mistakes is not None:
-            raise _joined(mistakes) from group
+            raise _joined(mistakes) from None
         _, others = group.split((KeyboardInterrupt, UserError))
         if others is None:
             raise SystemExit(INTERRUPTED) from None
@@ -48,5 +49,7 @@ def _joined(group: BaseExceptionGroup[UserError]) -> UserError:
 def _leaves(group: BaseExceptionGroup[UserError]) -> list[UserError]:
     found: list[UserError] = []
     for error in group.exceptions:
+        # Its frames hold databases, and DuckDB complains of those that live when the interpreter ends.
+        clear_frames(error.__traceback__)
         found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found

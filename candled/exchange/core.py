@@ -77,6 +77,7 @@ class Exchange:
         self._weights = WeightLimit(self.limits.weight_per_minute, clock.monotonic)
         self.rest = Rest(self.ledger, clock, self._weights)
         self.rest.hides = self.faults.hides
+        self.rest.is_listed = lambda symbol: not self.faults.is_on("delist", clock.monotonic(), symbol)
         self._random = Random(f"{seed}/requests")  # noqa: S311 (faults, not secrets)
         self._sessions: dict[WebSocketSession, None] = {}  # in order, so that a run can be repeated
         self._attempts: dict[str, deque[float]] = {}
@@ -141,9 +142,9 @@ class Exchange:
         self._wake()
 
     def _alter(self, fault: Fault, since: int) -> None:
-        if fault.name != "halt":
+        if fault.symbol is None:
             self._altered.set_rate(fault.name, 0.0 if fault.off else fault.rate or 0.0, since)
-        elif fault.symbol is not None:
+        else:
             change = self._altered.resume if fault.off else self._altered.halt
             change(fault.symbol, self.clock.now())
         self.ledger.forget()

@@ -27,6 +27,7 @@ On the market, from now on (given at the start, for all its past):
 
 - ``placeholder=RATE`` ``skip=RATE``: so many aggregates have price and quantity 0, or ids that do not exist
 - ``halt:SYMBOL``: the symbol is not traded until ``halt:SYMBOL=off``
+- ``delist:SYMBOL``: the same, and REST does not know it
 """
 
 import heapq
@@ -42,9 +43,10 @@ _MESSAGE_RATES: Final = ("lose", "double", "reorder", "malformed", "late", "half
 _REQUEST_RATES: Final = ("rest_500", "rest_429", "rest_418", "rest_half")
 _RATES: Final = frozenset((*_MESSAGE_RATES, *_REQUEST_RATES, "unfillable", "placeholder", "skip"))
 _TIMES: Final = frozenset({"cut", "shutdown", "rest_lag", "rest_delay"})
-_SWITCHES: Final = frozenset({"stall", "nopong", "refuse", "halt"})
+_SWITCHES: Final = frozenset({"stall", "nopong", "refuse", "halt", "delist"})
 _AT_ONCE: Final = frozenset({"cut", "shutdown", "half"})
-_FOR_SYMBOLS: Final = frozenset({"stall", "halt"})
+_NEED_SYMBOL: Final = frozenset({"halt", "delist"})
+_FOR_SYMBOLS: Final = frozenset({"stall", "halt", "delist"})
 
 _ITEM: Final = re.compile(r"(?P<name>[a-z0-9_]+)(?::(?P<symbol>[^=,:\s]+))?(?:=(?P<value>\S+))?")
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -53,7 +55,7 @@ _LATE_S: Final = 1.0
 _RUN: Final = 50
 """Trade ids that are unfillable together."""
 
-MARKET_FAULTS: Final = frozenset({"placeholder", "skip", "halt"})
+MARKET_FAULTS: Final = frozenset({"placeholder", "skip", "halt", "delist"})
 """Those that change the market itself rather than the way to it."""
 
 
@@ -90,8 +92,8 @@ def _parse(item: str) -> Fault:
     name, symbol, value = match["name"], match["symbol"], match["value"]
     if symbol is not None and name not in _FOR_SYMBOLS:
         raise ValueError(f"fault {name} is not for a single symbol: write {name} without {symbol}")
-    if name == "halt" and symbol is None:
-        raise ValueError("fault halt needs a symbol: write it like halt:BTCUSDT")
+    if name in _NEED_SYMBOL and symbol is None:
+        raise ValueError(f"fault {name} needs a symbol: write it like {name}:BTCUSDT")
     if value == "off":
         return Fault(name, symbol, off=True)
     if value is None:

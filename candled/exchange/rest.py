@@ -79,6 +79,8 @@ class Rest:
         self.lag = 0
         """Microseconds of exchange time by which answers about trades lag."""
         self.hides: Hides = lambda symbol, first_id, last_id: False
+        self.is_listed: Callable[[str], bool] = lambda symbol: True
+        """Whether a symbol of the market is known here."""
         self._endpoints: dict[str, tuple[int, _Endpoint]] = {
             "/api/v3/ping": (1, self._ping),
             "/api/v3/time": (1, self._time),
@@ -116,10 +118,10 @@ class Rest:
             raise RequestError(
                 -1100, f"Illegal characters found in parameter 'symbol'; legal range is '{_SYMBOL_RANGE}'."
             )
-        try:
-            return self._ledger.symbols[name]
-        except KeyError:
-            raise RequestError(-1121, "Invalid symbol.") from None
+        rules = self._ledger.symbols.get(name)
+        if rules is None or not self.is_listed(name):
+            raise RequestError(-1121, "Invalid symbol.")
+        return rules
 
     async def _ping(self, parameters: "_Parameters") -> str:
         parameters.end()
@@ -137,7 +139,7 @@ class Rest:
         parameters.end()
         if single is not None and several is not None:
             raise RequestError(-1128, "Combination of optional parameters invalid.")
-        names: Sequence[str] = list(self._ledger.symbols)
+        names: Sequence[str] = [name for name in self._ledger.symbols if self.is_listed(name)]
         if single is not None:
             names = [single]
         elif several is not None:

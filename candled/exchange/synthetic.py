@@ -1,8 +1,14 @@
 """The synthetic market: a pure function of seed, symbol and time, so any moment of it can be had at any time.
 
 Every UTC day has the same number of fills and aggregates per symbol, so the ids of a day follow from its number. A
-seeded draw spreads them over its minutes, with bursts and quiet minutes; a second one, per block, gives each
-aggregate its instant, price, side and fills. A restarted exchange with the same seed has the same past.
+seeded draw spreads them over its minutes, with bursts and quiet minutes; a second one lays the day's price path,
+with calm and wild hours, and trends; a third one, per block, gives each aggregate its instant, price, side and
+fills. A restarted exchange with the same seed has the same past.
+
+The price is a random walk pinned to a slow drift at each midnight. How far it swings in a minute is drawn as
+markets show it: persistent on several scales at once (as in the Markov-switching multifractal of Calvet and
+Fisher), kicked up by bursts of trades and calming down after them, higher in some hours of the day. The sizes of
+trades grow with it. All of it is whole numbers, so it is the same on every machine.
 """
 
 from array import array
@@ -11,7 +17,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate
+from math import isqrt
+from operator import add
 from random import Random
+from statistics import NormalDist
 from typing import Final
 
 import attrs
@@ -25,10 +34,30 @@ _LAST_DAY: Final = 36_500
 _BLOCK_TARGET: Final = 500
 """Aggregates in a block of the busiest minutes, about."""
 
-_OCTAVES: Final = ((1, 150), (8, 500), (64, 1_500), (512, 5_000), (4_096, 20_000), (32_768, 60_000))
-"""The price path: for each layer of noise its period in minutes and its reach in millionths of the price."""
+_DRIFT: Final = ((1, 10_000), (4, 15_000), (16, 30_000), (64, 60_000), (256, 100_000))
+"""Price at midnight: for each layer of noise its period in days and its reach in millionths of the price."""
+
+_EDGE_LEVELS: Final = 7
+"""Halvings of a minute down to which its path is drawn at the edges of blocks."""
 
 _ONE: Final = 10**8
+
+_NORMAL: Final = [round(1024 * NormalDist().inv_cdf((place + 0.5) / 256)) for place in range(256)]
+"""Draws from the bell curve in units of 1/1024, each as likely as the other."""
+
+_MOODS: Final = [
+    round(1000 * slow * middle * fast) for slow in (0.75, 1.3) for middle in (0.7, 1.35) for fast in (0.8, 1.25)
+]
+"""Swing of a minute, in thousandths of the usual one, by the state of its three scales."""
+
+_HOURS: Final = (
+    850, 900, 850, 750, 700, 700, 750, 900, 1100, 1100, 1000, 950,
+    1000, 1250, 1500, 1450, 1300, 1200, 1100, 1000, 950, 900, 900, 850,
+)  # fmt: skip
+"""The same by the hour of the day."""
+
+_SIZE_MAX: Final = 4 << 10
+"""Trades of a wild minute are at most so many times as large as usual, in 1/1024."""
 
 
 @attrs.frozen(slots=True)
@@ -45,6 +74,8 @@ class _Character:
     quantity_bits: tuple[int, ...]
     """Sizes are drawn below 2 to the power of one of these, in steps."""
     spread_ticks: int
+    swing: int
+    """How far the price goes in a usual minute: millionths, as a standard deviation."""
 
 
 def _usdt(base: str, tick: int, step: int) -> SymbolRules:
@@ -55,12 +86,26 @@ _KNOWN: Final = {
     character.rules.symbol: character
     for character in (
         _Character(
-            _usdt("BTC", _ONE // 100, _ONE // 10**5), 9_600_000, 120_000, 180_000, 1, (6, 9, 12, 15, 17), 1
+            _usdt("BTC", _ONE // 100, _ONE // 10**5), 9_600_000, 120_000, 180_000, 1, (6, 9, 12, 15, 17), 1, 380
         ),
-        _Character(_usdt("ETH", _ONE // 100, _ONE // 10**4), 340_000, 90_000, 130_000, 2, (7, 10, 13, 15, 17), 1),
-        _Character(_usdt("PEPE", 1, _ONE), 712, 3_600, 4_400, 35, (20, 23, 26, 30, 34), 1),
+        _Character(
+            _usdt("ETH", _ONE // 100, _ONE // 10**4), 340_000, 90_000, 130_000, 2, (7, 10, 13, 15, 17), 1, 480
+        ),
+        _Character(_usdt("PEPE", 1, _ONE), 712, 3_600, 4_400, 35, (20, 23, 26, 30, 34), 1, 900),
     )
 }
+
+
+@attrs.frozen(slots=True)
+class _Path:
+    """A day of prices, in hundred-millionths of the price about which a symbol moves."""
+
+    prices: "array[int]"
+    """At the start of each minute, and at the day's end."""
+    swings: "array[int]"
+    """Standard deviation of each minute's change."""
+    sizes: "array[int]"
+    """Sizes of each minute's trades, in 1/1024 of the usual ones."""
 
 
 class SyntheticMarket:
@@ -85,7 +130,7 @@ class SyntheticMarket:
             for symbol, count in self._aggregates.items()
         }
         self._day_plan = lru_cache(maxsize=max(64, 2 * len(symbols)))(self._plan_day)
-        self._lattice = lru_cache(maxsize=max(4096, 4 * len(_OCTAVES) * len(symbols)))(self._draw_lattice)
+        self._day_path = lru_cache(maxsize=max(16, 2 * len(symbols)))(self._lay_path)
 
     @property
     def identity(self) -> str:
@@ -156,7 +201,7 @@ class SyntheticMarket:
         random = Random(self._draw(symbol, "block", index))  # noqa: S311 (a market, not a secret)
         sizes = _deal(random, count, extra)
         times = _instants(random, count, start, length, starts_minute=start % MINUTE == 0)
-        return self._trade(symbol, random, aggregate_id, trade_id, sizes, times, self._path(symbol, start, length))
+        return self._trade(symbol, random, aggregate_id, trade_id, sizes, times, start, length)
 
     def _trade(
         self,
@@ -166,22 +211,33 @@ class SyntheticMarket:
         trade_id: int,
         sizes: list[int],
         times: list[int],
-        path: tuple[int, int],
+        start: int,
+        length: int,
     ) -> list[Fill]:
         character = self._characters[symbol]
         tick, step = character.rules.tick_size, character.rules.step_size
-        bits, spread = character.quantity_bits, character.spread_ticks
-        begin, drift, count = path[0], path[1] - path[0], len(sizes)
+        bits, spread, count = character.quantity_bits, character.spread_ticks, len(sizes)
         draw = random.getrandbits
+        path, minute = self._day_path(symbol, start // DAY), start % DAY // MINUTE
+        swing, size_factor = path.swings[minute], path.sizes[minute]
+        # A walk of one step for each aggregate, bent so that it ends where the day's path has the block's end.
+        # In thousandths of a tick, so that a cheap symbol moves by less than one at a time.
+        scale = character.price_ticks
+        begin, end = (self._price(symbol, time) * scale // 100_000 for time in (start, start + length))
+        stride = isqrt((swing * scale // 100_000) ** 2 * length // (MINUTE * count))
+        noises = [draw(18) for _ in range(count)]
+        walk = list(accumulate(_NORMAL[noise & 255] * stride >> 10 for noise in noises))
+        bend = end - begin - walk[-1]
         fills = []
         for number, (size, time) in enumerate(zip(sizes, times, strict=True)):
-            noise = draw(16)
-            sells = bool(noise & 1)
-            wobble = (noise >> 1 & 7) * (noise >> 4 & 7) // 12 * (1 if noise >> 7 & 1 else -1)
-            price = max(1, begin + drift * number // count + wobble + (0 if sells else spread)) * tick
-            limit = bits[(noise >> 8) % len(bits)]
+            noise = noises[number]
+            # Takers sell into a falling price, mostly.
+            sells = noise & 255 < 128 if noise & 0x300 else bool(noise & 0x400)
+            place = begin + walk[number] + bend * (number + 1) // count
+            price = max(1, place // 1000 + (0 if sells else spread)) * tick
+            limit = bits[(noise >> 11) % len(bits)]
             for _ in range(size):
-                quantity = (draw(limit) + 1) * step
+                quantity = ((draw(limit) * size_factor >> 10) + 1) * step
                 fills.append(Fill(trade_id, trade_id, aggregate_id, price, quantity, time, sells))
                 trade_id += 1
             aggregate_id += 1
@@ -215,8 +271,8 @@ class SyntheticMarket:
             block += 1
         return day * 1440 * per_minute + block
 
-    def _plan_day(self, symbol: str, day: int) -> "array[int]":
-        """Place of the first aggregate of each minute of a day, and the total at the end."""
+    def _weights(self, symbol: str, day: int) -> list[int]:
+        """How busy each minute of a day is."""
         random = Random(self._draw(symbol, "day", day))  # noqa: S311
         quiet = self._characters[symbol].quiet_percent
         weights = []
@@ -228,27 +284,74 @@ class SyntheticMarket:
                 burst = 8 if chance >> 7 & 31 == 0 else 1
                 weights.append((20 + (chance >> 12)) * burst)
         weights[-1] = max(weights[-1], 1)
+        return weights
+
+    def _plan_day(self, symbol: str, day: int) -> "array[int]":
+        """Place of the first aggregate of each minute of a day, and the total at the end."""
+        weights = self._weights(symbol, day)
         total = sum(weights)
         aggregates = self._aggregates[symbol]
         return array("q", (aggregates * running // total for running in accumulate(weights, initial=0)))
 
-    def _path(self, symbol: str, start: int, length: int) -> tuple[int, int]:
-        """Price in ticks at the start and at the end of a stretch of time."""
-        base = self._characters[symbol].price_ticks
-        return self._price(symbol, base, start), self._price(symbol, base, start + length)
+    def _lay_path(self, symbol: str, day: int) -> _Path:
+        """The prices of a day, from its midnight to the next."""
+        random = Random(self._draw(symbol, "path", day))  # noqa: S311
+        weights = self._weights(symbol, day)
+        usual = self._characters[symbol].swing * 100
+        mean = sum(weights) // len(weights) + 1
+        draw = random.getrandbits
+        mood, trend, kick = draw(3), 0, 1000
+        swings, sizes, changes = array("i"), array("i"), []
+        for minute, weight in enumerate(weights):
+            noise = draw(40)
+            if noise & 0x7 == 0:  # each scale keeps its mood for 16 minutes, for two hours, for eight, about
+                mood = mood & 0b110 | noise >> 3 & 1
+            if noise & 0x3F0 == 0:
+                mood = mood & 0b101 | noise >> 9 & 2
+            if noise & 0xFF000 == 0:
+                mood = mood & 0b011 | noise >> 18 & 4
+            if noise >> 21 & 31 == 0:
+                trend = (noise >> 26 & 7) * 60 - 210
+            # A burst is a crowd of small trades; after it come fewer and larger ones for a while.
+            crowd = isqrt(1_000_000 * weight // mean)
+            kick = max(1000 + (kick - 1000) * 7 // 10, crowd)
+            climate = _MOODS[mood] * _HOURS[minute // 60] // 1000
+            swing = usual * climate // 1000 * (kick if weight else 500) // 1000
+            swings.append(swing)
+            sizes.append(
+                min((climate * kick // max(crowd, 700) << 10) // isqrt(1000 * max(crowd, 1000)), _SIZE_MAX)
+            )
+            changes.append(swing * (_NORMAL[noise >> 32] + trend) >> 10)
+        begin, end = self._price_at_midnight(symbol, day), self._price_at_midnight(symbol, day + 1)
+        # What is amiss at the day's end is made up for where the price moves anyway.
+        bend, whole = end - begin - sum(changes), sum(swings)
+        bends = (bend * part // whole for part in accumulate(swings, initial=0))
+        walk = accumulate(changes, initial=begin)
+        return _Path(array("i", map(add, walk, bends)), swings, sizes)
 
-    def _price(self, symbol: str, base: int, time: int) -> int:
-        millionths = 1_000_000
-        for octave, (minutes, reach) in enumerate(_OCTAVES):
-            period = minutes * MINUTE
-            left, rest = divmod(time, period)
-            low, high = self._lattice(symbol, octave, left), self._lattice(symbol, octave, left + 1)
-            millionths += (low * (period - rest) + high * rest) * reach // period // 1_000
-        return base * millionths // 1_000_000
+    def _price_at_midnight(self, symbol: str, day: int) -> int:
+        price = _ONE
+        for octave, (period, reach) in enumerate(_DRIFT):
+            left, rest = divmod(day, period)
+            low, high = (self._draw(symbol, f"drift{octave}", left + side) % 2001 - 1000 for side in (0, 1))
+            price += (low * (period - rest) + high * rest) * reach // period // 10
+        return price
 
-    def _draw_lattice(self, symbol: str, octave: int, place: int) -> int:
-        """A point of the noise, -1000 to 1000."""
-        return self._draw(symbol, f"price{octave}", place) % 2001 - 1000
+    def _price(self, symbol: str, time: int) -> int:
+        """Price at an instant, in hundred-millionths of the usual one."""
+        day, rest = divmod(time, DAY)
+        minute, rest = divmod(rest, MINUTE)
+        path = self._day_path(symbol, day)
+        price = path.prices[minute]
+        if rest:  # between two minutes: halve by halve, as a walk would go
+            price += (path.prices[minute + 1] - price) * rest // MINUTE
+            swing = path.swings[minute]
+            for level in range(_EDGE_LEVELS):
+                part, within = divmod(rest << level, MINUTE)
+                draw = self._draw(symbol, f"edge{level}", (time // MINUTE << level) + part)
+                height = min(within, MINUTE - within) * 2  # a tent over that part of the minute
+                price += _NORMAL[draw & 255] * swing // (1024 * isqrt(4 << level)) * height // MINUTE
+        return price
 
     def _draw(self, symbol: str, purpose: str, place: int) -> int:
         return _draw(f"{self._seed}/{symbol}/{purpose}/{place}")
@@ -302,4 +405,6 @@ def _invent(seed: int, symbol: str) -> _Character:
         symbol, symbol.removesuffix(quote) or symbol, quote, 10 ** (8 - decimals), 10 ** (2 + decimals)
     )
     aggregates = 2_000 + draw % 9_000
-    return _Character(rules, 5_000 + draw % 500_000, aggregates, aggregates * 13 // 10, 10, (5, 8, 11, 14), 1)
+    return _Character(
+        rules, 5_000 + draw % 500_000, aggregates, aggregates * 13 // 10, 10, (5, 8, 11, 14), 1, 300 + draw % 700
+    )

@@ -1,7 +1,8 @@
 """What a feed is to the rest of candled; another exchange is one new package beside ``binance``."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from difflib import get_close_matches
+from typing import Final, Protocol
 
 import attrs
 import trio
@@ -34,13 +35,19 @@ class SourceRefusedError(FeedError):
     """The exchange's REST side refused a request: asking again will not help."""
 
 
+TRADING: Final = "TRADING"
+"""Status of a symbol that can be traded."""
+DELISTED: Final = "DELISTED"
+"""Status of a symbol that the exchange does not have any more, under this name: candled's own word."""
+
+
 @attrs.frozen(slots=True)
 class Instrument:
     """A symbol as the exchange describes it."""
 
     symbol: str
     status: str
-    """The exchange's own word: TRADING, HALT, BREAK, ..."""
+    """The exchange's own word: TRADING, HALT, BREAK, ...; or DELISTED."""
     price_decimals: int
     quantity_decimals: int
 
@@ -60,6 +67,29 @@ class ExchangeDescription:
     identity: str
     """Names the exchange and, for a made-up one, its market: what a data directory is bound to."""
     instruments: dict[str, Instrument]
+    """Those that were asked for and that it has."""
+    names: Sequence[str] = ()
+    """Every symbol that it named on the way: all of them, if one that was asked for is not there."""
+
+    def check(self, symbols: Sequence[str]) -> None:
+        """See that it has these symbols.
+
+        Raises:
+            UnknownSymbolError: names those that it has not, and the nearest ones that there are.
+        """
+        unknown = [symbol for symbol in symbols if symbol not in self.instruments]
+        if unknown:
+            texts = [f"{symbol}{_hint(nearest(symbol, self.names))}" for symbol in unknown]
+            raise UnknownSymbolError(f"the exchange does not have the symbol {', '.join(texts)}")
+
+
+def nearest(symbol: str, names: Sequence[str]) -> list[str]:
+    """Up to three names that look like this symbol's, the nearest first."""
+    return get_close_matches(symbol.upper(), names, n=3, cutoff=0.5)
+
+
+def _hint(near: Sequence[str]) -> str:
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 class TradeSource(Protocol):

@@ -1,6 +1,7 @@
 """Fetches what the stream did not bring: missing trades, empty minutes' klines, the trade before the first bar."""
 
 import random
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -68,7 +69,7 @@ class Repairer:
         source: TradeSource,
         wishes: Wishes,
         submit: Submit,
-        instruments: dict[str, Instrument],
+        instruments: Mapping[str, Instrument],
         rng: random.Random,
         ways: RepairWays | None = None,
     ) -> None:

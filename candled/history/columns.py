@@ -5,6 +5,7 @@ are NULL in a bar without trades. ``position`` is the place of that revision in 
 """
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import pyarrow as pa
@@ -67,6 +68,9 @@ BAR_COLUMNS: Final = (
 )
 """Columns of the view ``bars``, in order."""
 
+_BAR_FIELDS: Final = tuple(ROW_SCHEMA)[:-1]
+"""Those that a bar has itself; the last one, ``position``, is its event's."""
+_BAR_VALUES: Final = attrgetter(*(field.name for field in _BAR_FIELDS))
 _BYTES = 16  # of a decimal128
 
 
@@ -76,19 +80,19 @@ def rows_from_events(events: Sequence[BarEvent]) -> pa.Table:
     Raises:
         ValueError: a number does not fit its column; the text names the bar.
     """
+    if not events:
+        return ROW_SCHEMA.empty_table()
     bars = [event.bar for event in events]
-    columns: dict[str, pa.Array] = {"symbol": pa.array([bar.symbol for bar in bars], pa.string())}
-    for field in SEGMENT_SCHEMA:
-        if field.name == "position":
-            columns["position"] = pa.array([event.position for event in events], field.type)
-            continue
-        values = [getattr(bar, field.name) for bar in bars]
+    # Transposed in one go: attribute by attribute costs four times as much with thousands of symbols.
+    columns: list[pa.Array] = []
+    for field, values in zip(_BAR_FIELDS, zip(*map(_BAR_VALUES, bars), strict=True), strict=True):
         if pa.types.is_decimal(field.type):
-            columns[field.name] = _decimals(values, field, bars)
+            columns.append(_decimals(values, field, bars))
         elif field.nullable:
-            columns[field.name] = pa.array([None if value == NO_TRADE else value for value in values], field.type)
+            columns.append(pa.array([None if value == NO_TRADE else value for value in values], field.type))
         else:
-            columns[field.name] = pa.array(values, field.type)
+            columns.append(pa.array(values, field.type))
+    columns.append(pa.array([event.position for event in events], pa.int64()))
     return pa.table(columns, schema=ROW_SCHEMA)
 
 

@@ -112,10 +112,8 @@ def hold_directory(path: Path, *, exchange: str, files: Files) -> Iterator[Direc
     try:
         _lock(lock, path)
         identity = read_identity(path)
-        if identity is not None and exchange and identity.get("exchange") not in (exchange, ""):
-            raise DataDirectoryError(
-                f"{path} holds bars of {identity.get('exchange')}, not of {exchange}: use another data directory"
-            )
+        if identity is not None:
+            _check_exchange(path, identity.get("exchange", ""), exchange)
         known = identity or {"exchange": exchange, "epoch": 0}
         directory = Directory(
             path, known["exchange"] or exchange, int(known["epoch"]) + 1, found_identity=identity is not None
@@ -144,11 +142,31 @@ def raise_epoch(directory: Directory, least: int, files: Files) -> Directory:
     return raised
 
 
+def bind_to_exchange(directory: Directory, exchange: str, files: Files) -> Directory:
+    """Make sure that a directory holds this exchange's bars, and record it where none is recorded.
+
+    Raises:
+        DataDirectoryError: it holds another exchange's.
+        OSError: the disk does not take it.
+    """
+    _check_exchange(directory.path, directory.exchange, exchange)
+    if directory.exchange == exchange:
+        return directory
+    bound = attrs.evolve(directory, exchange=exchange)
+    _write_identity(bound, files)
+    return bound
+
+
 def remove_temporary(path: Path, files: Files) -> int:
     """Remove what an earlier process did not finish; returns how many files that was."""
     leftovers = list(path.rglob("*" + TEMPORARY))
     files.remove(leftovers)
     return len(leftovers)
+
+
+def _check_exchange(path: Path, recorded: str, exchange: str) -> None:
+    if recorded and exchange and recorded != exchange:
+        raise DataDirectoryError(f"{path} holds bars of {recorded}, not of {exchange}: use another data directory")
 
 
 def _write_identity(directory: Directory, files: Files) -> None:

@@ -13,11 +13,18 @@ import structlog
 import trio
 
 from candled.domain.bar import Bar
+from candled.domain.durations import Durations
 from candled.domain.event import POSITION_BITS, BarEvent, BarEventKind
 from candled.domain.interval import MINUTE, ONE_MINUTE, parse_interval
 from candled.history import query, reader
 from candled.history.columns import ROW_COLUMNS, ROW_SCHEMA, bars_from_rows, positions_from_rows, rows_from_events
-from candled.history.directory import Directory, hold_directory, raise_epoch, remove_temporary
+from candled.history.directory import (
+    Directory,
+    bind_to_exchange,
+    hold_directory,
+    raise_epoch,
+    remove_temporary,
+)
 from candled.history.errors import DataDirectoryError
 from candled.history.files import Files
 from candled.history.journal import Journal, JournalDamagedError, journal_files, open_journal
@@ -59,10 +66,8 @@ class HistoryStatistics:
 
     rows_stored: int = 0
     """Bars and revisions stored since the opening."""
-    commits: int = 0
-    commit_seconds: float = 0.0
-    """Time of the last commit."""
-    commit_seconds_total: float = 0.0
+    commits: Durations = attrs.Factory(Durations)
+    """What each commit to the journal took."""
     rows_unpublished: int = 0
     """Stored in the journal and not in a recent file yet."""
     journal_rows: int = 0
@@ -70,6 +75,10 @@ class HistoryStatistics:
     recent_files: int = 0
     sealed_files: int = 0
     superseded_files: int = 0
+    recent_bytes: int = 0
+    """Sizes as they were when the files were last put in order."""
+    sealed_bytes: int = 0
+    superseded_bytes: int = 0
     publications: int = 0
     write_errors: int = 0
     last_error: str | None = None
@@ -93,9 +102,13 @@ class History(Protocol):
         self,
         receive_channel: "trio.MemoryReceiveChannel[list[BarEvent]]",
         *,
+        stored: Callable[[int], None] | None = None,
         task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Store what comes through the channel until it is closed, and keep the files in order meanwhile."""
+        """Store what comes through the channel until it is closed, and keep the files in order meanwhile.
+
+        ``stored`` is told the position up to which everything is durable, each time that it has risen.
+        """
 
     async def newest_bars(self) -> dict[str, Bar]:
         """The newest stored 1-minute bar of each symbol."""
@@ -131,7 +144,7 @@ async def open_history(
 
     Args:
         data_dir: The data directory, made if it is not there.
-        exchange: Identity of the exchange whose bars it holds.
+        exchange: Identity of the exchange whose bars it holds; empty: whichever it is, see ``bind_to_exchange``.
         settings: How bars are kept.
         files: How the directory is changed; tests give one that fails.
 
@@ -213,8 +226,9 @@ class DurableHistory:
         self._published = trio.Event()
         self._problems: dict[str, str] = {}
         self._last_error: str | None = None
-        self._rows_stored = self._commits = self._publications = self._write_errors = 0
-        self._commit_seconds = self._commit_seconds_total = 0.0
+        self._rows_stored = self._publications = self._write_errors = 0
+        self._commits = Durations()
+        self._file_bytes = (0, 0, 0)
 
     @property
     def stored_position(self) -> int:
@@ -260,6 +274,7 @@ class DurableHistory:
         self,
         receive_channel: "trio.MemoryReceiveChannel[list[BarEvent]]",
         *,
+        stored: Callable[[int], None] | None = None,
         task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """See ``History``. When cancelled, what is in the channel already is stored before this ends."""
@@ -270,11 +285,25 @@ class DurableHistory:
             try:
                 async for batch in receive_channel:
                     await self.store(batch + _waiting(receive_channel))
+                    if stored is not None:
+                        stored(self._stored_position)
             finally:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_WRITES):
                     await self.store(_waiting(receive_channel))
                     await self._publish_last()
                 nursery.cancel_scope.cancel()
+
+    def bind(self, exchange: str) -> None:
+        """Go on only if this exchange's bars are kept here; the first one that is named is recorded.
+
+        Raises:
+            DataDirectoryError: another exchange's bars are kept here, or the directory cannot be written to.
+        """
+        try:
+            self._directory = bind_to_exchange(self._directory, exchange, self._files)
+        except OSError as error:
+            path = self._directory.path
+            raise DataDirectoryError(f"cannot write to {path} ({error.strerror}): make it writable") from error
 
     async def newest_bars(self) -> dict[str, Bar]:
         """See ``History``."""
@@ -358,14 +387,15 @@ class DurableHistory:
         return HistoryStatistics(
             rows_stored=self._rows_stored,
             commits=self._commits,
-            commit_seconds=self._commit_seconds,
-            commit_seconds_total=self._commit_seconds_total,
             rows_unpublished=self._rows_unpublished(),
             journal_rows=self._journal_rows,
             journal_bytes=self._journal.bytes(),
             recent_files=len(self._layout.recents),
             sealed_files=len(self._layout.segments),
             superseded_files=len(self._layout.superseded),
+            recent_bytes=self._file_bytes[0],
+            sealed_bytes=self._file_bytes[1],
+            superseded_bytes=self._file_bytes[2],
             publications=self._publications,
             write_errors=self._write_errors,
             last_error=self._last_error,
@@ -488,8 +518,16 @@ class DurableHistory:
             published = self._published
             while await self._retry("keep its files in order", self.keep):
                 pass
+            await self._measure_files()
             with trio.move_on_at(self._layout.wake_time()):
                 await published.wait()
+
+    async def _measure_files(self) -> None:
+        kinds = (self._layout.recents, self._layout.segments, self._layout.superseded)
+        recent, sealed, superseded = await trio.to_thread.run_sync(
+            lambda: [self._store.bytes(files) for files in kinds]
+        )
+        self._file_bytes = (recent, sealed, superseded)
 
     async def _publish_last(self) -> None:
         try:
@@ -504,9 +542,7 @@ class DurableHistory:
         except duckdb.Error:
             await trio.to_thread.run_sync(self._mend_journal)
             raise
-        self._commit_seconds = trio.current_time() - started
-        self._commit_seconds_total += self._commit_seconds
-        self._commits += 1
+        self._commits.observe(trio.current_time() - started)
 
     def _mend_journal(self) -> None:
         """After an error the connection may be unusable; opened again, the journal holds what was committed."""

@@ -14,6 +14,7 @@ from candled.domain.interval import MINUTE, ONE_MINUTE
 from candled.history.archive import Archive, ArchiveKind, check_archive, parse_archive, read_minutes
 from candled.history.columns import column_values
 from candled.history.history import DurableHistory, open_history
+from candled.history.settings import HistorySettings
 
 Progress = Callable[[int, int, str], None]
 """Called with bytes done, bytes in all, and what is at hand."""
@@ -45,7 +46,12 @@ class ImportReport:
 
 
 async def import_archives(
-    data_dir: Path, paths: Sequence[Path], *, exchange: str, progress: Progress = lambda _done, _all, _what: None
+    data_dir: Path,
+    paths: Sequence[Path],
+    *,
+    exchange: str,
+    settings: HistorySettings | None = None,
+    progress: Progress = lambda _done, _all, _what: None,
 ) -> ImportReport:
     """Import archive files into a data directory that no daemon holds.
 
@@ -56,6 +62,7 @@ async def import_archives(
         data_dir: The data directory, made if it is not there.
         paths: Archive zip files, each with its ``.CHECKSUM`` beside it where there is one.
         exchange: Identity of the exchange; empty: the one that the directory has.
+        settings: How bars are kept.
         progress: Told of each file.
 
     Raises:
@@ -69,7 +76,7 @@ async def import_archives(
         if not await trio.to_thread.run_sync(check_archive, archive):
             report.files_without_checksum.append(archive.path)
         total += archive.path.stat().st_size
-    async with open_history(data_dir, exchange=exchange) as history:
+    async with open_history(data_dir, exchange=exchange, settings=settings) as history:
         for archive in archives:
             progress(done, total, archive.path.name)
             minutes = await trio.to_thread.run_sync(_read, archive)

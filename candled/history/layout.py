@@ -17,6 +17,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 import attrs
@@ -81,6 +82,7 @@ class Recent:
         return self.first <= other.first and other.last <= self.last
 
 
+@lru_cache(maxsize=100_000)
 def parse_segment(symbol: str, name: str) -> Segment | None:
     """The segment of that file name; None for any other file."""
     match = _SEGMENT.fullmatch(name)

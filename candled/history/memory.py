@@ -1,6 +1,6 @@
 """A history without disk or threads, for simulations: the same promises, kept in a plain object."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
 
@@ -65,6 +65,7 @@ class MemoryHistory:
         self,
         receive_channel: "trio.MemoryReceiveChannel[list[BarEvent]]",
         *,
+        stored: Callable[[int], None] | None = None,
         task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """See ``History``."""
@@ -72,6 +73,8 @@ class MemoryHistory:
             task_status.started()
             async for batch in receive_channel:
                 await self.store(batch)
+                if stored is not None:
+                    stored(self._stored_position)
 
     async def newest_bars(self) -> dict[str, Bar]:
         """See ``History``."""

@@ -6,7 +6,7 @@ files and adds the rows that are not published yet.
 
 from typing import Final
 
-from candled.domain.interval import INTERVALS, MINUTE, ONE_MINUTE
+from candled.domain.interval import DAY, INTERVALS, MINUTE, ONE_MINUTE
 from candled.history.columns import BAR_COLUMNS, ROW_COLUMNS
 
 
@@ -23,6 +23,12 @@ _BARS: Final = ", ".join(
 )
 _SEALED_OPTIONS: Final = "hive_partitioning = true, hive_types_autocast = false"
 _LONGER: Final = [interval for interval in INTERVALS.values() if interval is not ONE_MINUTE]
+_LENGTHS: Final = (
+    "MAP {"
+    + ", ".join(f"{text(rule.name)}: INTERVAL {(rule.length or 31 * DAY) // MINUTE} MINUTE" for rule in _LONGER)
+    + "}"
+)
+"""How much of time a longer bar takes at most."""
 _INTERVAL_ROWS: Final = ", ".join(
     f"({text(rule.name)}, {'NULL' if rule.length is None else rule.length}::BIGINT, {rule.offset}::BIGINT)"
     for rule in _LONGER
@@ -55,12 +61,12 @@ def newest_rows(rows: str) -> str:
 def minutes(sealed: str, recent: str) -> str:
     """Newest revision of each minute. Sealed rows are unique; recent ones, of any revision, override them.
 
-    Recent rows are used twice and must be the same both times, but their files are listed wherever they are named:
-    so they are named once and kept.
+    Recent rows are named twice, so that a filter on symbol or time reaches both places: whoever lists their files
+    sees to it that both get the same list.
     """
     return (
-        f"WITH recent AS MATERIALIZED ({recent}) {newest_rows('FROM recent')} UNION ALL SELECT {_ROWS} "
-        f"FROM ({sealed}) ANTI JOIN (SELECT symbol, open_time FROM recent) USING (symbol, open_time)"
+        f"{newest_rows(recent)} UNION ALL SELECT {_ROWS} "
+        f"FROM ({sealed}) ANTI JOIN (SELECT symbol, open_time FROM ({recent})) USING (symbol, open_time)"
     )
 
 
@@ -140,11 +146,28 @@ def newest_minutes(rows: str) -> str:
     return f"SELECT symbol, max(close_time) AS known_until FROM ({rows}) GROUP BY symbol"
 
 
-def all_bars(minutes: str, newest: str) -> str:
-    """The view ``bars``: the columns that the specification names, every interval."""
+def all_bars(minutes: str, newest: str, *, longer_minutes: str | None = None) -> str:
+    """The view ``bars``: the columns that the specification names, every interval.
+
+    ``longer_minutes`` are those that longer intervals are made of, if they are not the same.
+    """
     one_minute = f"SELECT *, '1m' AS interval FROM ({minutes})"
-    longer = longer_bars(minutes, newest)
+    longer = longer_bars(longer_minutes or minutes, newest)
     return f"SELECT {_BARS} FROM ({one_minute}) UNION ALL SELECT {_BARS} FROM ({longer})"
+
+
+def bars_between(minutes: str, newest: str) -> str:
+    """Definition of the table macro of that name: bars of one interval and a time, from those minutes alone.
+
+    A filter on the open time of a longer bar does not tell DuckDB which minutes it needs; here it is told.
+    """
+    of_time = f"FROM ({minutes}) WHERE open_time >= since AND open_time < until"
+    up_to_the_end = f"FROM ({minutes}) WHERE open_time >= since AND open_time < until + {_LENGTHS}[of_interval]"
+    bars = all_bars(of_time, newest, longer_minutes=up_to_the_end)
+    return (
+        "CREATE MACRO bars_between(of_interval, since, until) AS TABLE "
+        f"SELECT * FROM ({bars}) WHERE interval = of_interval AND open_time >= since AND open_time < until"
+    )
 
 
 def _without(excluded: str) -> list[str]:

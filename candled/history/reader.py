@@ -5,6 +5,7 @@ import os
 import urllib.parse
 import weakref
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +18,17 @@ from candled.history.layout import Recent, Segment, live_recents, live_segments,
 
 NO_EXTENSIONS: Final = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 _SYMBOL_FOLDER: Final = "symbol="
+_QUERIES_AT_ONCE: Final = 64
+"""Queries of one connection and its cursors that may be planned at the same time."""
 
 
 def connect(data_dir: Path | str) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection, in UTC, with the view ``bars``: one row per closed bar, newest revision, all intervals.
 
     Every query sees the files that are there when it begins; neither the daemon nor its journal is touched. The
-    view ``minutes`` holds the stored 1-minute rows with ``position`` and ``previous_trade_id`` besides.
+    view ``minutes`` holds the stored 1-minute rows with ``position`` and ``previous_trade_id`` besides. The table
+    macro ``bars_between(interval, since, until)`` gives the bars of one interval with ``since <= open_time <
+    until``: in a long history it reads only the files of that time, for longer intervals too.
 
     Raises:
         DataDirectoryError: there are no bars of candled, or of a newer candled.
@@ -35,17 +40,23 @@ def connect(data_dir: Path | str) -> duckdb.DuckDBPyConnection:
         )
     connection = open_memory_database()
 
-    def files(kind: str) -> list[str]:
-        return list_files(root, kind)
+    @lru_cache(maxsize=_QUERIES_AT_ONCE)
+    def listing(_transaction: int) -> dict[str, list[str]]:
+        return list_directory(root)
 
-    # DuckDB evaluates the function each time that it plans a query, and so sees one consistent listing.
-    connection.create_function("candled_files", files, ["VARCHAR"], "VARCHAR[]")
-    recent = query.recent_rows("candled_files('recent')")
-    minutes = query.minutes(query.sealed_rows("candled_files('sealed')"), recent)
-    last = query.sealed_rows("candled_files('newest')")
+    def files(kind: str, transaction: int) -> list[str]:
+        return listing(transaction)[kind]
+
+    # DuckDB evaluates the function for each place that names it when it plans a query. The transaction tells one
+    # query from another: all places of one see the same listing, in which no file moves from one kind to another.
+    connection.create_function("candled_files", files, ["VARCHAR", "UBIGINT"], "VARCHAR[]")
+    recent = query.recent_rows("candled_files('recent', txid_current())")
+    minutes = query.minutes(query.sealed_rows("candled_files('sealed', txid_current())"), recent)
+    last = query.sealed_rows("candled_files('newest', txid_current())")
     newest = query.newest_minutes(f"{recent} UNION ALL {last}")
     connection.execute(f"CREATE VIEW minutes AS {minutes}")
     connection.execute(f"CREATE VIEW bars AS {query.all_bars('FROM minutes', newest)}")
+    connection.execute(query.bars_between("FROM minutes", newest))
     # DuckDB borrows the function: a cursor may outlive the connection, and then needs it still.
     atexit.register(_close, weakref.ref(connection), files)
     return connection
@@ -59,18 +70,25 @@ def open_memory_database(**settings: str) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def list_files(root: Path, kind: str) -> list[str]:
-    """Paths of the files that count: ``sealed``, ``recent``, or ``newest``, the last sealed one of each symbol.
+def list_directory(root: Path) -> dict[str, list[str]]:
+    """Paths of the files that count: ``sealed``, ``recent``, and ``newest``, the last sealed one of each symbol.
 
     An empty file stands in where there are none, since DuckDB wants one to know the columns.
     """
-    if kind == "recent":
-        paths = [str(recent_path(root, recent)) for recent in live_recents(find_recents(root))]
-        return [escape(path) for path in paths] or [escape(str(empty_recent(root)))]
-    live = live_segments(find_segments(root))
-    if kind == "newest":
-        live = list({segment.symbol: segment for segment in live}.values())
-    return [escape(str(segment_path(root, segment))) for segment in live] or [escape(str(empty_segment(root)))]
+    recent = [escape(str(recent_path(root, recent))) for recent in live_recents(find_recents(root))]
+    sealed: list[str] = []
+    newest: list[str] = []
+    for symbol in find_symbols(root):
+        folder = escape(str(symbol_folder(root, symbol)))
+        live = [f"{folder}/{segment.name}" for segment in live_segments(find_symbol_segments(root, symbol))]
+        sealed += live
+        newest += live[-1:]
+    nothing_sealed = [escape(str(empty_segment(root)))]
+    return {
+        "recent": recent or [escape(str(empty_recent(root)))],
+        "sealed": sealed or nothing_sealed,
+        "newest": newest or nothing_sealed,
+    }
 
 
 def find_recents(root: Path) -> Iterator[Recent]:
@@ -83,10 +101,15 @@ def find_recents(root: Path) -> Iterator[Recent]:
 
 def find_segments(root: Path) -> Iterator[Segment]:
     """Sealed files by name, superseded ones too."""
-    folder = sealed_folder(root)
-    for name in _names(folder):
+    for symbol in find_symbols(root):
+        yield from find_symbol_segments(root, symbol)
+
+
+def find_symbols(root: Path) -> Iterator[str]:
+    """Symbols that have a folder of sealed files."""
+    for name in _names(sealed_folder(root)):
         if name.startswith(_SYMBOL_FOLDER):
-            yield from find_symbol_segments(root, urllib.parse.unquote(name.removeprefix(_SYMBOL_FOLDER)))
+            yield urllib.parse.unquote(name.removeprefix(_SYMBOL_FOLDER))
 
 
 def find_symbol_segments(root: Path, symbol: str) -> Iterator[Segment]:
@@ -135,7 +158,9 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _close(reference: "weakref.ref[duckdb.DuckDBPyConnection]", _borrowed: Callable[[str], list[str]]) -> None:
+def _close(
+    reference: "weakref.ref[duckdb.DuckDBPyConnection]", _borrowed: Callable[[str, int], list[str]]
+) -> None:
     # A connection with a function of ours that is still open at exit makes DuckDB complain of leaks.
     connection = reference()
     if connection is not None:

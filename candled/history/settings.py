@@ -1,8 +1,9 @@
-"""Settings of the history that are not worth a place on the command line, and those that are."""
+"""How the history keeps bars: what the user sets, and what is not worth a place on the command line."""
 
 import attrs
 
 from candled.domain.interval import DAY, MICROSECONDS
+from candled.settings import DaemonSettings
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +26,17 @@ class HistorySettings:
     """Bars that may wait in memory for publication: beyond it no further bar is taken."""
     retry_delay_max: float = 5.0
     """Seconds between attempts to write to a disk that refuses."""
+
+    @classmethod
+    def of(cls, settings: DaemonSettings) -> "HistorySettings":
+        """As the user has set them."""
+        return cls(
+            publish_delay=settings.publish_delay,
+            grace=settings.superseded_grace,
+            seal_delay=settings.seal_delay,
+            compact_files=settings.compact_files,
+            retention_days=settings.retention_days or None,
+        )
 
     @property
     def seal_delay_microseconds(self) -> int:

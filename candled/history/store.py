@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -72,6 +73,15 @@ class Store:
     def segment_path(self, segment: Segment) -> Path:
         """Where that segment stands."""
         return reader.segment_path(self.root, segment)
+
+    def bytes(self, files: Iterable[Segment | Recent]) -> int:
+        """Size of these files on the disk, all together."""
+        size = 0
+        for file in files:
+            path = self.segment_path(file) if isinstance(file, Segment) else self.recent_path(file)
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                size += path.stat().st_size
+        return size
 
     def publish(self, recent: Recent, rows: pa.Table) -> Recent:
         """Write rows, newest revision of each bar only, as that recent file; returns it with its true size."""

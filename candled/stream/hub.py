@@ -232,6 +232,17 @@ class Hub:
             and (event.bar.open_time >= start_time if point is None else LivePoint.of(event) > point)
         ]
 
+    def forget(self, symbol: str) -> None:
+        """This symbol is no longer served: streams that asked for it by name end, those of all symbols go on."""
+        for group in self._groups.values():
+            if any(key_symbol == symbol for key_symbol, _ in group.keys):
+                for subscription in group.subscriptions:
+                    ended = Ended(EndCause.REMOVED, self._resume_time(subscription), symbol)
+                    subscription.end(ended)
+        for interval in INTERVALS:
+            self._closed_until.pop((symbol, interval), None)
+        self._wanted.pop(symbol, None)
+
     def close(self) -> None:
         """End every stream, and any that comes: the daemon stops."""
         self._closing = True

@@ -44,6 +44,8 @@ class EndCause(Enum):
     """Why the service ends a stream."""
 
     FELL_BEHIND = "fell behind"
+    REMOVED = "removed"
+    """A symbol that it asked for by name is no longer served."""
     SHUTDOWN = "shutdown"
 
 
@@ -54,6 +56,8 @@ class Ended:
     cause: EndCause
     resume_time: int | None
     """``start_time`` with which nothing is missed, microseconds since the epoch; None if nothing closed yet."""
+    symbol: str = ""
+    """The one that was removed."""
 
 
 @attrs.define
@@ -73,6 +77,26 @@ class Subscription:
     Until ``go_live`` only closed bars are kept: a replay of stored bars is under way.
     """
 
+    __slots__ = (
+        "_backlog_max",
+        "_busy",
+        "_closed",
+        "_counters",
+        "_direct",
+        "_forming",
+        "_heartbeat",
+        "_live",
+        "_must_stop",
+        "_not_before",
+        "_outlet",
+        "_period",
+        "_quiet_since",
+        "_send_now",
+        "_wake_at",
+        "ended",
+        "selection",
+    )
+
     def __init__(
         self,
         selection: Selection,
@@ -86,6 +110,7 @@ class Subscription:
         self.selection = selection
         self.ended: Ended | None = None
         self._outlet = outlet
+        self._send_now = outlet.send_now
         self._backlog_max = backlog_max
         self._heartbeat = heartbeat
         self._counters = counters
@@ -118,7 +143,7 @@ class Subscription:
 
     def offer(self, messages: Sequence[Message], now: float) -> bool:
         """New messages that the selection takes, in order; False if too many wait now, so that it must end."""
-        if self._direct and self._outlet.send_now(messages):
+        if self._direct and self._send_now(messages):
             self._quiet_since = now
             return True
         if self.ended is not None:

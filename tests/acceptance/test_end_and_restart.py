@@ -20,7 +20,9 @@ from tests.acceptance.processes import (
     NINE,
     RunningDaemon,
     RunningExchange,
+    daemon_options,
     official,
+    one_sentence,
     open_daemon,
     open_exchange,
     run_candled,
@@ -161,6 +163,77 @@ async def test_after_kill_9_of_the_daemon_no_bar_is_lost_or_differs(tmp_path: Pa
         stored = stored_bars(data_dir)
         for bar in acknowledged:
             assert ("BTCUSDT", round(bar.open_time.timestamp())) in stored
+
+
+async def test_stored_bars_are_served_before_the_exchange_answers_and_trades_follow_once_it_does(
+    tmp_path: Path,
+) -> None:
+    market = ("--speed=30", "--seed=7", f"--epoch={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    async with open_exchange(*market) as exchange:
+        async with open_daemon(exchange, tmp_path / "data") as daemon, open_trio_client(daemon.grpc) as client:
+            await wait_for_bars(client, 2)
+            stored = [bar async for page in client.bar_pages("BTCUSDT", "1m", None, None) for bar in page]
+            assert await daemon.stop() == 0
+        assert exchange.running is not None
+        await exchange.running.stop(signal.SIGKILL)
+    async with open_daemon(exchange, tmp_path / "data") as daemon, open_trio_client(daemon.grpc) as client:
+        served = [bar async for page in client.bar_pages("BTCUSDT", "1m", None, None) for bar in page]
+        assert served[: len(stored)] == stored
+        async with httpx.AsyncClient() as http:
+            readiness = await http.get(f"http://{daemon.http}/readyz")
+        assert readiness.status_code == 503
+        assert "exchange" in readiness.text
+        async with client.stream_bars(symbols=["BTCUSDT"], start_time=stored[0].open_time) as stream:
+            assert (await anext(aiter(stream))).bar == stored[0]
+            async with open_exchange(*market, address=exchange.address) as again:
+                with trio.fail_after(60):
+                    await first_forming(stream)
+                await compare(daemon, again, past=stored[-1].open_time + timedelta(minutes=4))
+        assert await daemon.stop() == 0
+
+
+async def test_another_exchange_is_refused_once_it_names_itself(tmp_path: Path) -> None:
+    async with (
+        open_exchange("--speed=30", "--seed=7") as exchange,
+        open_daemon(exchange, tmp_path / "data") as daemon,
+        open_trio_client(daemon.grpc) as client,
+    ):
+        await wait_for_bars(client, 1)
+        assert await daemon.stop() == 0
+    async with open_exchange("--speed=30", "--seed=8") as other:
+        refused = await run_candled("run", *daemon_options(other, tmp_path / "data"))
+    assert refused.returncode == 1
+    assert "use another data directory" in one_sentence(refused.stderr)
+
+
+async def test_bars_that_only_a_damaged_journal_had_come_back_from_the_exchange(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    async with open_exchange("--speed=30") as exchange:
+        async with open_daemon(exchange, data_dir) as daemon:
+            async with open_trio_client(daemon.grpc) as client:
+                await wait_for_bars(client, 1)
+            assert await daemon.stop() == 0  # what it has is published
+        async with open_daemon(exchange, data_dir, "--publish-delay=60") as daemon:
+            async with open_trio_client(daemon.grpc) as client:
+                with trio.fail_after(50):
+                    await wait_for_bars(client, 2)
+                acknowledged = [
+                    bar async for page in client.bar_pages("BTCUSDT", "1m", None, None) for bar in page
+                ]
+            assert await daemon.stop(signal.SIGKILL) == -signal.SIGKILL
+        times = {("BTCUSDT", round(bar.open_time.timestamp())) for bar in acknowledged}
+        assert times - set(stored_bars(data_dir)), "the newest bar was in the journal alone"
+        for file in data_dir.glob("candled.duckdb*"):
+            file.write_bytes(b"\0" * 5000)
+        async with open_daemon(exchange, data_dir) as daemon:
+            await daemon.running.said("file_set_aside")
+            await compare(daemon, exchange, past=acknowledged[-1].open_time + timedelta(minutes=3))
+            assert await daemon.stop() == 0
+        assert times <= set(stored_bars(data_dir))
+        assert {file.name for file in (data_dir / "set-aside").iterdir()} == {
+            "3-candled.duckdb",
+            "3-candled.duckdb.wal",
+        }
 
 
 async def first_forming(stream: AsyncIterator[Message]) -> float:

@@ -63,13 +63,14 @@ def demo(directory, *arguments, environment=None):
 
 @contextmanager
 def running(*arguments, directory, says):
-    """A command, and what it says once it is up."""
+    """A command, and what it says once it is up: the group of the pattern, or its groups."""
     with subprocess.Popen(
         [*CANDLED, *arguments], cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stderr is not None
-            yield next(match for line in process.stderr if (match := re.search(says, line)))[1]
+            groups = next(match for line in process.stderr if (match := re.search(says, line))).groups()
+            yield groups if len(groups) > 1 else groups[0]
         finally:
             process.kill()
 

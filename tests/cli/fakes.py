@@ -122,6 +122,10 @@ def history(bars):
     }  # fmt: skip
     columns = ", ".join(f'"{field.name}" {kinds[field.type]}' for field in attrs.fields(Bar))
     connection.execute(f"CREATE TABLE bars ({columns})")
+    connection.execute(
+        "CREATE MACRO bars_between(of_interval, since, until) AS TABLE "
+        "SELECT * FROM bars WHERE interval = of_interval AND open_time >= since AND open_time < until"
+    )
     if bars:
         marks = ", ".join("?" * len(attrs.fields(Bar)))
         connection.executemany(f"INSERT INTO bars VALUES ({marks})", [attrs.astuple(bar) for bar in bars])

@@ -53,6 +53,7 @@ def test_a_list_of_faults_is_read() -> None:
         ("lose:BTCUSDT=0.1", "not for a single symbol"),
         ("lose=0.1/5s", "takes a rate alone"),
         ("halt", "needs a symbol"),
+        ("delist", "needs a symbol"),
     ],
 )
 def test_what_is_no_fault_is_refused_in_a_sentence(text: str, complaint: str) -> None:
@@ -318,3 +319,12 @@ async def test_faults_are_told_and_cleared_over_http(autojump_clock) -> None:
         assert bad.status == 400
         assert "choose from" in json.loads(bad.content)["error"]
         assert (await world.command("stall:NOPE")).status == 400
+
+
+async def test_a_delisted_symbol_is_unknown_to_rest_until_it_is_listed_again(autojump_clock) -> None:
+    async with open_world(synthetic()) as world:
+        await world.command("delist:BTCUSDT")
+        assert [s["symbol"] for s in (await world.get("exchangeInfo"))["symbols"]] == ["ETHUSDT", "PEPEUSDT"]
+        assert (await world.error("aggTrades?symbol=BTCUSDT"))[1] == -1121
+        await world.command("delist:BTCUSDT=off")
+        assert (await world.get("exchangeInfo?symbol=BTCUSDT"))["symbols"][0]["status"] == "TRADING"

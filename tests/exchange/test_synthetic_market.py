@@ -98,6 +98,51 @@ def test_numbers_have_the_digits_of_the_real_symbols() -> None:
     assert sum(fill.quantity for fill in day) // 10**8 > 10**12, "more than a scaled 64-bit integer holds"
 
 
+def candles(market: SyntheticMarket, symbol: str, minutes: int) -> list[tuple[int, int, int, int, int]]:
+    """Open, high, low, close and volume of the minutes that had trades."""
+    groups = groupby(fills_of(market, symbol, minutes), lambda fill: fill.time // MINUTE)
+    found = []
+    for fills in (list(group) for _, group in groups):
+        prices = [fill.price for fill in fills]
+        volume = sum(fill.quantity for fill in fills)
+        found.append((prices[0], max(prices), min(prices), prices[-1], volume))
+    return found
+
+
+def test_its_candles_have_wicks_and_go_on_where_the_last_one_ended() -> None:
+    bars = candles(SyntheticMarket(1, SYMBOLS), "BTCUSDT", 300)
+    ranges = [high - low for _, high, low, _, _ in bars]
+    bodies = [abs(close - open_) for open_, _, _, close, _ in bars]
+    assert sum(ranges) > 1.5 * sum(bodies)
+    steps = [abs(after[0] - before[3]) for before, after in pairwise(bars)]
+    assert sum(steps) < 0.5 * sum(bodies)
+
+
+def test_it_has_calm_and_wild_hours_and_most_is_traded_in_the_wild_ones() -> None:
+    bars = candles(SyntheticMarket(1, SYMBOLS), "BTCUSDT", 720)
+    quarters = [bars[first : first + 15] for first in range(0, len(bars) - 14, 15)]
+    quarters.sort(key=lambda bars: sum(high - low for _, high, low, _, _ in bars))
+    calm, wild = ([bar for bars in part for bar in bars] for part in (quarters[:12], quarters[-12:]))
+    assert sum(high - low for _, high, low, _, _ in wild) > 2 * sum(high - low for _, high, low, _, _ in calm)
+    assert sum(bar[4] for bar in wild) > 1.5 * sum(bar[4] for bar in calm)
+
+
+def test_the_price_of_a_year_stays_about_where_it_was() -> None:
+    market = SyntheticMarket(1, SYMBOLS, rate=0.001)
+    days = [fills_of(market, "BTCUSDT", 30, at=NOON + day * 1440 * MINUTE) for day in range(0, 365, 7)]
+    prices = [fills[0].price for fills in days if fills]
+    assert len(prices) > 10
+    assert 0.5 < min(prices) / max(prices) < 0.97
+
+
+@pytest.mark.parametrize("rate", [1, 30])
+def test_blocks_of_a_minute_meet(rate: int) -> None:
+    """However finely a minute is cut, its path is one: no block begins far from where the one before it ended."""
+    fills = fills_of(SyntheticMarket(1, SYMBOLS, rate=rate), "BTCUSDT", 3)
+    steps = [abs(after.price - before.price) for before, after in pairwise(fills)]
+    assert max(steps) < fills[0].price // 500
+
+
 def test_the_identity_names_seed_and_rate() -> None:
     assert SyntheticMarket(4, SYMBOLS).identity == "synthetic seed=4"
     assert SyntheticMarket(4, SYMBOLS, rate=50).identity == "synthetic seed=4 rate=50"

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
@@ -11,6 +12,7 @@ from candled.domain.bar import Bar, merge_bars
 from candled.domain.event import BarEvent
 from candled.domain.interval import INTERVALS, MINUTE
 from candled.history import DurableHistory, HistorySettings, open_history
+from candled.settings import DaemonSettings
 from tests.history.bars import START, events, minute
 
 SETTINGS = HistorySettings(publish_delay=0.01, grace=0.0)
@@ -106,6 +108,46 @@ async def test_a_day_is_sealed_only_when_its_delay_has_passed(tmp_path: Path) ->
         await store(history, [minute(DAY + 60)], 5000)
         await keep_all(history)
         assert history.statistics().sealed_files == 1
+
+
+async def test_bars_past_the_retention_go_by_whole_files(tmp_path: Path) -> None:
+    kept_how = HistorySettings.of(DaemonSettings(retention_days=10, seal_delay=0.0))
+    kept_how = attrs.evolve(kept_how, grace=0.0)
+    days = range(0, 62, 2)  # January, February and the first of March
+    async with open_history(tmp_path, exchange="x", settings=kept_how) as history:
+        await store(history, [minute(day * DAY) for day in days])
+        await keep_all(history)
+        left = await history.bars("BTCUSDT", "1m")
+        # February's file holds days that are due and days that are not: it stays.
+        assert [minute(day * DAY) for day in days if day >= 31] == left
+    async with open_history(tmp_path, exchange="x", settings=kept_how) as history:
+        assert left == await history.bars("BTCUSDT", "1m")
+        await store(history, [minute(2 * DAY)], 5000)  # an import of what is past it does not bring it back
+        await keep_all(history)
+        assert left == await history.bars("BTCUSDT", "1m")
+
+
+async def test_sealed_days_are_joined_at_the_number_that_is_set(tmp_path: Path) -> None:
+    kept_how = attrs.evolve(HistorySettings.of(DaemonSettings(compact_files=3, seal_delay=0.0)), grace=0.0)
+    counts = []
+    async with open_history(tmp_path, exchange="x", settings=kept_how) as history:
+        for day in range(6):
+            await store(history, [minute(day * DAY)], 10 * day)
+            await keep_all(history)
+            counts.append(history.statistics().sealed_files)
+        assert counts == [0, 1, 2, 1, 2, 1]
+        assert [minute(day * DAY) for day in range(6)] == await history.bars("BTCUSDT", "1m")
+
+
+def test_how_bars_are_kept_is_as_the_user_has_set_it() -> None:
+    assert HistorySettings() == HistorySettings.of(DaemonSettings())
+    chosen = HistorySettings.of(
+        DaemonSettings(retention_days=3, compact_files=4, seal_delay=5.0, publish_delay=6.0, superseded_grace=7.0)
+    )
+    assert (
+        *(chosen.retention_days, chosen.compact_files),
+        *(chosen.seal_delay, chosen.publish_delay, chosen.grace),
+    ) == (3, 4, 5.0, 6.0, 7.0)
 
 
 async def test_bars_are_paged_by_start_end_and_limit(tmp_path: Path) -> None:

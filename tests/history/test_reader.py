@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from itertools import groupby, product
+from itertools import cycle, groupby, product
 from pathlib import Path
 
 import duckdb
@@ -206,23 +206,42 @@ def test_files_that_change_while_a_query_is_planned_double_nothing(
 ) -> None:
     minutes = [minute(number) for number in range(1440 + 61)]
     write(tmp_path, minutes)  # sealed, and carried over into a recent file without the sealed rows
-    [carried] = (tmp_path / "recent").glob("*.parquet")
+    sealed = reader.list_directory(tmp_path)
     whole = tmp_path / "whole.parquet"
     duckdb.sql(
         f"COPY (SELECT * FROM read_parquet('{tmp_path}/bars/**/*.parquet') UNION ALL BY NAME "
-        f"SELECT * FROM '{carried}') TO '{whole}'"
+        f"SELECT * FROM read_parquet({sealed['recent']})) TO '{whole}'"
     )
-    real = reader.list_files
-    answers: list[Path] = []
-
-    def changing(root: Path, kind: str) -> list[str]:
-        return [str(answers.pop() if answers else carried)] if kind == "recent" else real(root, kind)
-
-    monkeypatch.setattr(reader, "list_files", changing)
+    empty = [str(reader.empty_segment(tmp_path))]
+    unsealed = {"recent": [str(whole)], "sealed": empty, "newest": empty}
+    listings = cycle([unsealed, sealed])
+    monkeypatch.setattr(reader, "list_directory", lambda _root: next(listings))
     with connect(tmp_path) as connection:
-        for pattern in product([whole, carried], repeat=4):
-            answers[:] = pattern
+        for _ in range(4):
             assert len(read(connection, "interval = '1m'")) == len(minutes)
+        connection.execute("PREPARE counted AS SELECT count(*) FROM minutes")
+        for _ in range(3):
+            assert connection.execute("EXECUTE counted").fetchall() == [(len(minutes),)]
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_bars_of_a_time_are_those_of_the_view(tmp_path: Path, interval: str) -> None:
+    write(tmp_path, [minute(number, symbol) for number in range(0, 70 * 1440, 97) for symbol in ("A", "B")])
+    chosen = ", ".join(COLUMNS)
+    with connect(tmp_path) as connection:
+        for since, until in product(
+            ("2025-12-29", "2026-01-05 00:01", "2026-02-01"), ("2026-02-02", "2026-03-01 12:00")
+        ):
+            told = connection.execute(
+                f"SELECT {chosen} FROM bars_between(?, ?::TIMESTAMPTZ, ?::TIMESTAMPTZ) ORDER BY symbol, open_time",
+                [interval, since, until],
+            ).fetchall()
+            seen = connection.execute(
+                f"SELECT {chosen} FROM bars WHERE interval = '{interval}' AND open_time >= '{since}' "
+                f"AND open_time < '{until}' ORDER BY symbol, open_time"
+            ).fetchall()
+            assert seen == told
+            assert told or interval in ("1M", "1w")
 
 
 def test_a_query_answers_with_exact_columns(tmp_path: Path) -> None:

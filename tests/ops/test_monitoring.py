@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from candled.metrics import TABLES
+from candled.metrics import TABLES, Metric
 from tests.ops.conftest import K8S, ROOT
 
 MONITORING = K8S / "components" / "monitoring"
@@ -38,7 +38,13 @@ def dashboard_expressions() -> Iterator[str]:
 
 
 def known_metrics() -> set[str]:
-    return {metric.name for table in TABLES.values() for metric in table}
+    return {name for table in TABLES.values() for metric in table for name in series_of(metric)}
+
+
+def series_of(metric: Metric[Any]) -> list[str]:
+    """What Prometheus stores of a metric."""
+    parts = ("_bucket", "_sum", "_count") if metric.kind == "histogram" else ("",)
+    return [metric.name + part for part in parts]
 
 
 def metrics_in(expression: str) -> set[str]:
@@ -58,7 +64,12 @@ def test_the_dashboard_asks_for_metrics_that_the_daemon_has() -> None:
 
 
 def test_labels_in_queries_are_labels_of_the_metric() -> None:
-    labels = {metric.name: {*metric.labels, "pod", "namespace"} for table in TABLES.values() for metric in table}
+    labels = {
+        name: {*metric.labels, "pod", "namespace", "le"}
+        for table in TABLES.values()
+        for metric in table
+        for name in series_of(metric)
+    }
     for expression in [*(alert["expr"] for alert in alerts()), *dashboard_expressions()]:
         for name, matchers in re.findall(r"\b(candled_[a-z0-9_]+)\{([^}]*)\}", expression):
             assert set(re.findall(r"(\w+)=~?\"", matchers)) <= labels[name], expression

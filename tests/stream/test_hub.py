@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from candled.domain.event import BarEvent
 from candled.stream.hub import HistoryBehindError, TooManyStreamsError
-from candled.stream.subscription import Selection
+from candled.stream.subscription import EndCause, Selection
 from candled.stream.tokens import LivePoint, parse_token
 from tests.stream.support import START, Recorder, World, close, five_minutes, minute, revise, told, update
 
@@ -139,3 +139,18 @@ def test_the_resume_time_covers_bars_of_every_interval_that_are_still_open() -> 
     world.hub.close()
     assert subscription.ended is not None
     assert subscription.ended.resume_time == START + 60 * 60_000_000
+
+
+def test_streams_that_name_a_removed_symbol_end_and_those_of_all_go_on() -> None:
+    world = World()
+    chosen = Selection(symbols=frozenset({"BTCUSDT", "ETHUSDT"}))
+    subscriptions = [world.hub.subscribe(selection, Recorder()) for selection in (chosen, Selection())]
+    for subscription in subscriptions:
+        world.hub.go_live(subscription)
+    world.publish(close(minute(0, symbol="ETHUSDT"), 1))
+    world.hub.forget("ETHUSDT")
+    ended = subscriptions[0].ended
+    assert ended is not None
+    assert (ended.cause, ended.symbol, ended.resume_time) == (EndCause.REMOVED, "ETHUSDT", START)
+    assert told(subscriptions[0].take(0, 100)) == [("CLOSE", 0)], "what was closed is still told"
+    assert subscriptions[1].ended is None

@@ -355,3 +355,14 @@ async def test_health_follows_readiness_of_the_service_and_as_a_whole(world: Wor
     with pytest.raises(grpc.RpcError) as caught:
         await status("other")
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_stream_of_a_symbol_that_is_removed_ends_with_what_to_do(world: World, client: Client) -> None:
+    reader = await open_stream(world, client, symbols=["BTCUSDT", "ETHUSDT"])
+    world.publish(close(minute(0), 1))
+    await reader.until(1)
+    world.hub.forget("BTCUSDT")
+    error = await reader.ended()
+    assert error is not None
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+    assert "BTCUSDT is not served any more: ask without it, resume with" in error.details()

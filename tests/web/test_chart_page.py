@@ -134,6 +134,51 @@ async def test_it_says_so_and_recovers_when_the_daemon_restarts(page, stand) -> 
             assert await shown(page, 0) == floats(made_up_bar())
 
 
+async def test_it_says_since_when_the_daemon_is_silent(page, stand) -> None:
+    with trio.fail_after(40):
+        async with stand.serving() as address:
+            await opened(page, address)
+        await page.wait_for("document.body.dataset.state === 'lost'")
+        notice = await page.evaluate("document.getElementById('notice').textContent")
+        assert re.fullmatch(
+            r"No news from the daemon since \d\d:\d\d:\d\d UTC: the chart may be out of date\.", notice
+        )
+
+
+async def test_a_symbol_without_bars_says_what_it_waits_for(page, stand) -> None:
+    stand.stored.rows.clear()
+    with trio.fail_after(40):
+        async with stand.serving() as address:
+            await page.open(f"http://{address}/")
+            await page.wait_for(
+                "document.getElementById('empty').textContent"
+                " === 'No 1m bar of BTCUSDT yet: the next trade begins one.'"
+            )
+            assert await page.evaluate("document.getElementById('legend-prices').hidden")
+            stand.tell(made_up_bar(closed=False, complete=False))
+            await page.wait_for("document.getElementById('empty').hidden")
+
+
+async def test_while_the_daemon_starts_it_says_so_and_goes_on_by_itself(page, stand) -> None:
+    stand.starting = True
+    with trio.fail_after(40):
+        async with stand.serving() as address:
+            await page.open(f"http://{address}/")
+            await page.wait_for(
+                "document.getElementById('notice').textContent.startsWith('The daemon is starting')"
+            )
+            stand.starting = False
+            await page.wait_for("candled.drawn().length > 0 && document.getElementById('notice').hidden")
+
+
+async def test_a_bar_that_ends_where_it_began_has_no_sign(page, stand) -> None:
+    with trio.fail_after(40):
+        async with stand.serving() as address:
+            await opened(page, address)
+            stand.tell(made_up_bar(close=made_up_bar().open))
+            await page.wait_for("document.getElementById('value-change').textContent === '0.00 %'")
+
+
 async def test_it_says_that_the_exchange_is_away_and_why_the_daemon_is_not_ready(page, stand) -> None:
     stand.live, stand.not_ready_reasons = False, ("No stream is connected for BTCUSDT.",)
     with trio.fail_after(40):

@@ -63,13 +63,21 @@ async def test_a_new_token_counts_without_a_restart(stand, tmp_path) -> None:
             assert (old.status_code, new.status_code) == (401, 200)
 
 
+async def give(page, token):
+    """Type a token and send it, once the page takes one."""
+    await page.wait_for("document.getElementById('connection-text').textContent === 'a token is needed'")
+    await page.evaluate(f"document.getElementById('token-value').value = '{token}'")
+    await page.evaluate("document.getElementById('token').requestSubmit()")
+
+
 async def test_the_chart_asks_for_the_token_and_opens_with_it(page, stand) -> None:
     with trio.fail_after(40):
         async with stand.serving() as address:
             await page.open(f"http://{address}/")
             await page.wait_for("!document.getElementById('token').hidden")
-            await page.evaluate(f"document.getElementById('token-value').value = '{TOKEN}'")
-            await page.evaluate("document.getElementById('token').requestSubmit()")
+            await give(page, "wrong")
+            await page.wait_for("document.getElementById('notice').textContent.includes('does not accept')")
+            await give(page, TOKEN)
             await page.wait_for("document.body.dataset.state === 'live' && candled.drawn().length === 50")
             assert await page.evaluate("document.getElementById('token').hidden")
             assert TOKEN not in await page.evaluate("document.cookie")

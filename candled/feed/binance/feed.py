@@ -1,7 +1,9 @@
 """Keeps Binance's trade streams connected and tells what came of it."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -23,6 +25,7 @@ from candled.feed.backoff import Backoff
 from candled.feed.binance.wire import Decoded, decode_frames
 from candled.feed.interface import Connect, Instrument, SourceRefusedError, SourceUnavailableError, TradeSource
 from candled.feed.limits import RollingLimit
+from candled.feed.pace import Pace
 from candled.feed.websocket import ConnectionLost, Frames, open_frames
 
 STREAMS_PER_CONNECTION: Final = 1_024
@@ -47,10 +50,8 @@ QUICK_SECONDS: Final = 1.0
 """An answer within that time tells the exchange's clock well."""
 WATCH_SECONDS: Final = 1.0
 """Between looks at how long each symbol has been silent."""
-SILENCE_MIN: Final = 5.0
-SILENCE_MAX: Final = 120.0
-SILENCE_PACE: Final = 20.0
-"""A symbol may be silent for this many times its usual pause before it is checked, within the bounds above."""
+FRESH_SECONDS: Final = 5.0
+"""So long after its connection was begun or replaced, no symbol's silence is held against it."""
 IN_FLIGHT_SECONDS: Final = 2.0
 """A trade that REST shows may take this long to arrive on a stream that lives."""
 LOG_SECONDS: Final = 10.0
@@ -62,6 +63,8 @@ class FeedCounts:
     """What the feed counted since the start."""
 
     frames: int = 0
+    bytes: int = 0
+    """Of the frames' texts."""
     malformed: int = 0
     dropped_batches: int = 0
     """Batches that found the engine's channel full; the repair fetches their trades again."""
@@ -73,39 +76,23 @@ class FeedCounts:
     """Streams replaced because a symbol was silent while the exchange had trades of it."""
 
 
-@attrs.define(slots=True)
-class _Pace:
-    """When a symbol's trades come."""
-
-    last_id: int = -1
-    last_arrival: float = 0.0
-    usual_pause: float = 1.0
-    checked: float = 0.0
-
-    def saw(self, last_id: int, now: float) -> None:
-        if self.last_arrival:
-            pause = now - self.last_arrival
-            self.usual_pause += (pause - self.usual_pause) / (20 if pause < self.usual_pause * 5 else 5)
-        self.last_arrival = self.checked = now
-        self.last_id = max(self.last_id, last_id)
-
-    def is_suspect(self, now: float) -> bool:
-        patience = min(SILENCE_MAX, max(SILENCE_MIN, self.usual_pause * SILENCE_PACE))
-        if self.last_id < 0:
-            return not self.checked or now - self.checked > SILENCE_MIN
-        return now - max(self.last_arrival, self.checked) > patience
-
-
-@attrs.define(slots=True, eq=False)
+@attrs.define(eq=False)
 class _Group:
-    """Symbols that share connections."""
+    """Streams that share connections, no more than one connection may carry."""
 
-    symbols: tuple[str, ...]
-    streams: tuple[str, ...]
-    live: int = 0
-    reconnects: int = 0
+    streams: Mapping[str, str] = attrs.Factory(dict)
+    """Name of the stream by symbol. Replaced, not changed: connections begun before carry the streams of then."""
     replace: trio.Event = attrs.Factory(trio.Event)
     """Set when its connections are to be replaced though they seem to live."""
+    fresh_since: float = float("-inf")
+    over: trio.CancelScope = attrs.Factory(trio.CancelScope)
+    """Cancelled when no stream is left in it."""
+
+    def renew(self) -> None:
+        """Replace its connections: each lives on until its successor receives."""
+        self.fresh_since = trio.current_time()
+        self.replace.set()
+        self.replace = trio.Event()
 
 
 class BinanceFeed:
@@ -121,60 +108,119 @@ class BinanceFeed:
         source: TradeSource,
         connect: Connect,
         rng: random.Random,
+        is_listed: Callable[[str], bool] = lambda _symbol: True,
+        on_silence: Callable[[], None] = lambda: None,
+        roll_over_seconds: float = ROLL_OVER_SECONDS,
     ) -> None:
-        """Args as in ``DaemonSettings``; ``stream``: ``trade`` or ``aggTrade``."""
+        """Make it; ``run`` does the work.
+
+        Args:
+            instruments: the symbols to read.
+            stream: ``trade`` or ``aggTrade``.
+            stream_urls: as in ``DaemonSettings``.
+            connections: as in ``DaemonSettings``.
+            source: asked whether a silent symbol is traded.
+            connect: opens byte streams to the exchange.
+            rng: jitter.
+            is_listed: whether the exchange has a symbol, as far as is known: others are not asked for.
+            on_silence: called when a symbol is silent and the exchange has no newer trade of it either.
+            roll_over_seconds: age at which a connection is replaced.
+        """
         self.counts = FeedCounts()
+        self.connected = 0
+        """Connections that are open."""
+        self._stream = stream
         self._stream_urls = list(stream_urls)
         self._connections = connections
         self._source = source
         self._connect = connect
         self._rng = rng
+        self._is_listed = is_listed
+        self._on_silence = on_silence
+        self._roll_over_seconds = roll_over_seconds
         self._attempts = RollingLimit(*ATTEMPTS)
-        self._pace: dict[str, _Pace] = {}
-        self._groups = self._make_groups(list(instruments), stream)
-        self._group_of = {symbol: group for group in self._groups for symbol in group.symbols}
+        self._attempt_turn = trio.Lock()
+        self._pace: dict[str, Pace] = {}
+        self._reconnects: Counter[str] = Counter()
+        self._carriers: Counter[str] = Counter()
+        """Connections that carry each symbol's stream now."""
+        self._groups: list[_Group] = []
+        self._regrouped = trio.Event()
         self._dropped: dict[str, int] = {}
         """Highest id dropped of each symbol, until the engine was told that it exists."""
         self._log = structlog.get_logger(__name__)
         self._logged_malformed = float("-inf")
+        self.follow(instruments)
 
     def reconnects(self, symbol: str) -> int:
         """How often this symbol's stream was connected again."""
-        group = self._group_of.get(symbol)
-        return group.reconnects if group else 0
+        return self._reconnects[symbol]
 
-    @property
-    def connected(self) -> int:
-        """Connections that are open."""
-        return sum(group.live for group in self._groups)
+    def follow(self, instruments: Iterable[Instrument]) -> None:
+        """Read the streams of these symbols from now on, and of no others.
+
+        Connections whose symbols change are rolled over, so that the streams that stay have no gap.
+        """
+        wanted = {instrument.symbol: instrument for instrument in instruments}
+        grouped = {symbol for group in self._groups for symbol in group.streams}
+        added = iter([(symbol, self._stream_name(wanted[symbol])) for symbol in wanted if symbol not in grouped])
+        for symbol in grouped - wanted.keys():
+            for known in (self._pace, self._reconnects, self._dropped):
+                known.pop(symbol, None)
+        groups = []
+        for group in self._groups:
+            streams = {symbol: name for symbol, name in group.streams.items() if symbol in wanted}
+            streams.update(islice(added, STREAMS_PER_CONNECTION - len(streams)))
+            if not streams:
+                group.over.cancel()
+                continue
+            if streams != group.streams:
+                group.streams = streams
+                group.renew()
+            groups.append(group)
+        while streams := dict(islice(added, STREAMS_PER_CONNECTION)):
+            groups.append(_Group(streams))
+        self._groups = groups
+        self._regrouped.set()
+        self._regrouped = trio.Event()
+
+    def _stream_name(self, instrument: Instrument) -> str:
+        kind = self._stream
+        if kind == "aggTrade" and not instrument.aggregates_are_exact:
+            self._log.warning(
+                "reading raw trades: sums of this symbol's aggregates would not be exact",
+                symbol=instrument.symbol,
+            )
+            kind = "trade"
+        return f"{instrument.symbol.lower()}@{kind}"
 
     async def run(self, send: trio.MemorySendChannel[FeedEvent]) -> None:
         """Feed the channel until cancelled."""
         async with send, trio.open_nursery() as nursery:
             nursery.start_soon(self._read_server_time, send.clone())
             nursery.start_soon(self._watch_silence, send.clone())
-            for group in self._groups:
-                for copy in range(self._connections):
-                    nursery.start_soon(self._keep_connected, group, copy, send.clone())
-
-    def _make_groups(self, instruments: list[Instrument], stream: str) -> list[_Group]:
-        names = []
-        for instrument in instruments:
-            kind = stream
-            if stream == "aggTrade" and not instrument.aggregates_are_exact:
-                self._pace.setdefault(instrument.symbol, _Pace())
-                structlog.get_logger(__name__).warning(
-                    "reading raw trades: sums of this symbol's aggregates would not be exact",
-                    symbol=instrument.symbol,
-                )
-                kind = "trade"
-            names.append((instrument.symbol, f"{instrument.symbol.lower()}@{kind}"))
-        chunks = [
-            names[begin : begin + STREAMS_PER_CONNECTION] for begin in range(0, len(names), STREAMS_PER_CONNECTION)
-        ]
-        return [_Group(tuple(s for s, _ in chunk), tuple(n for _, n in chunk)) for chunk in chunks]
+            nursery.start_soon(self._keep_groups, send.clone())
 
     # -- connections --------------------------------------------------------------------------------------------
+
+    async def _keep_groups(self, send: trio.MemorySendChannel[FeedEvent]) -> None:
+        """Keep every group connected, also those that come to be later."""
+        kept: set[_Group] = set()
+        async with send, trio.open_nursery() as nursery:
+            while True:
+                regrouped = self._regrouped
+                for group in self._groups:
+                    if group not in kept:
+                        nursery.start_soon(self._keep_group, group, send.clone())
+                kept = set(self._groups)
+                await regrouped.wait()
+
+    async def _keep_group(self, group: _Group, send: trio.MemorySendChannel[FeedEvent]) -> None:
+        async with send:
+            with group.over:
+                async with trio.open_nursery() as nursery:
+                    for copy in range(self._connections):
+                        nursery.start_soon(self._keep_connected, group, copy, send.clone())
 
     async def _keep_connected(self, group: _Group, copy: int, send: trio.MemorySendChannel[FeedEvent]) -> None:
         """One connection after another; a successor receives before its predecessor is let go."""
@@ -187,7 +233,7 @@ class BinanceFeed:
             while True:
                 await self._attempt_allowed()
                 try:
-                    scope, finished = await nursery.start(self._read, urls[0], group, send, backoff)
+                    connection = await nursery.start(self._read, urls[0], group.streams, send, backoff)
                 except ConnectionLost as error:
                     self.counts.connect_failures += 1
                     delay = backoff.next()
@@ -201,75 +247,68 @@ class BinanceFeed:
                     await trio.sleep(delay)
                     continue
                 predecessor.cancel()
-                predecessor = scope
+                predecessor = connection.scope
+                group.fresh_since = trio.current_time()
                 if not first:
-                    group.reconnects += 1
+                    self._reconnects.update(connection.streams.keys())
                 first = False
-                with trio.move_on_after(ROLL_OVER_SECONDS * self._rng.uniform(0.95, 1.0)) as old_age:
-                    lost = await self._wait_for_end(finished, group)
-                if old_age.cancelled_caught or not lost:
-                    self.counts.roll_overs += 1
-                else:
+                with trio.move_on_after(self._roll_over_seconds * self._rng.uniform(0.95, 1.0)):
+                    await _wait_for_end(connection, group)
+                if connection.lost:
                     await trio.sleep(backoff.next())
-
-    async def _wait_for_end(self, finished: "_Finished", group: _Group) -> bool:
-        """Until the connection ended (True) or is to be replaced (False)."""
-        async with trio.open_nursery() as nursery:
-
-            async def replaced(event: trio.Event) -> None:
-                await event.wait()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(replaced, group.replace)
-            await finished.event.wait()
-            nursery.cancel_scope.cancel()
-        return finished.lost
+                else:
+                    self.counts.roll_overs += 1
 
     async def _attempt_allowed(self) -> None:
-        delay = self._attempts.wait(1, trio.current_time())
-        if delay > 0:
-            await trio.sleep(delay)
-        self._attempts.take(1, trio.current_time())
+        async with self._attempt_turn:  # one waits at a time: two would take the same place when it becomes free
+            delay = self._attempts.wait(1, trio.current_time())
+            if delay > 0:
+                await trio.sleep(delay)
+            self._attempts.take(1, trio.current_time())
 
     async def _read(
         self,
         base_url: str,
-        group: _Group,
+        streams: Mapping[str, str],
         send: trio.MemorySendChannel[FeedEvent],
         backoff: Backoff,
         *,
-        task_status: trio.TaskStatus[tuple[trio.CancelScope, "_Finished"]],
+        task_status: "trio.TaskStatus[_Connection]",
     ) -> None:
         """Read one connection to its end. Ready when trades flow, or would if there were any."""
-        finished = _Finished()
-        url = f"{base_url}/stream?streams={'/'.join(group.streams[:STREAMS_IN_URL])}"
+        connection = _Connection(streams)
+        names = list(streams.values())
+        url = f"{base_url}/stream?streams={'/'.join(names[:STREAMS_IN_URL])}"
         lost: BaseException | None = None
-        with trio.CancelScope() as scope:
+        with connection.scope:
             try:
                 async with open_frames(url, self._connect) as frames:
-                    await self._subscribe(frames, group.streams[STREAMS_IN_URL:])
+                    await self._subscribe(frames, names[STREAMS_IN_URL:])
                     self.counts.connects += 1
-                    self._log.info("connected", url=base_url, symbols=len(group.symbols))
-                    group.live += 1
+                    self._log.info("connected", url=base_url, symbols=len(streams))
+                    self.connected += 1
+                    fresh = tuple(symbol for symbol in streams if not self._carriers[symbol])
+                    self._carriers.update(streams.keys())
                     try:
-                        if group.live == 1:
-                            await send.send(StreamLive(group.symbols))
-                        task_status.started((scope, finished))
-                        await self._read_frames(frames, send, backoff, finished)
+                        if fresh:
+                            await send.send(StreamLive(fresh))
+                        task_status.started(connection)
+                        await self._read_frames(frames, send, backoff, connection)
                     finally:
-                        group.live -= 1
+                        self.connected -= 1
+                        self._carriers.subtract(streams.keys())
             except* ConnectionLost as errors:
                 lost = _first(errors)
             if lost is None:
                 return
-            if not finished.started:
+            if not connection.started:
                 raise lost
             self.counts.disconnects += 1
             self._log.warning("connection lost", url=base_url, reason=_why(lost))
-            if group.live == 0:
-                await send.send(StreamLost(group.symbols, _why(lost)))
-            finished.lost = True
-            finished.event.set()
+            connection.lost = True
+            connection.ended.set()
+            if gone := tuple(symbol for symbol in streams if not self._carriers[symbol]):
+                await send.send(StreamLost(gone, _why(lost)))
 
     async def _subscribe(self, frames: Frames, streams: Sequence[str]) -> None:
         for number, begin in enumerate(range(0, len(streams), STREAMS_PER_MESSAGE), start=1):
@@ -284,17 +323,18 @@ class BinanceFeed:
         frames: Frames,
         send: trio.MemorySendChannel[FeedEvent],
         backoff: Backoff,
-        finished: "_Finished",
+        connection: "_Connection",
     ) -> None:
-        finished.started = True
+        connection.started = True
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._check_alive, frames, finished)
+            nursery.start_soon(self._check_alive, frames, connection)
             while True:
                 texts = await frames.receive()
                 now = trio.current_time()
-                finished.last_frame = now
+                connection.last_frame = now
                 decoded = decode_frames(texts)
                 self.counts.frames += len(texts)
+                self.counts.bytes += sum(map(len, texts))
                 if decoded.malformed:
                     self._note_malformed(decoded, now)
                 if decoded.trades:
@@ -302,16 +342,16 @@ class BinanceFeed:
                     self._hand_over(decoded.trades, decoded.event_time, now, send)
                 if decoded.shutdown:
                     self._log.info("the exchange asks to reconnect")
-                    finished.event.set()
+                    connection.ended.set()
 
-    async def _check_alive(self, frames: Frames, finished: "_Finished") -> None:
+    async def _check_alive(self, frames: Frames, connection: "_Connection") -> None:
         """A connection that neither answers a ping nor brings frames is dead, whatever the socket says."""
         while True:
             await trio.sleep(PING_SECONDS)
             since = trio.current_time()
             with trio.move_on_after(PING_SECONDS) as patience:
                 await frames.ping()
-            if patience.cancelled_caught and finished.last_frame < since:
+            if patience.cancelled_caught and connection.last_frame < since:
                 raise trio.TooSlowError(f"no frame and no pong for {PING_SECONDS:g} s")
 
     def _hand_over(
@@ -321,7 +361,7 @@ class BinanceFeed:
         for trade in trades:
             pace = self._pace.get(trade.symbol)
             if pace is None:
-                pace = self._pace[trade.symbol] = _Pace()
+                pace = self._pace[trade.symbol] = Pace()
             if trade.last_id > pace.last_id:
                 pace.saw(trade.last_id, now)
         try:
@@ -376,21 +416,28 @@ class BinanceFeed:
         async with send:
             while True:
                 await trio.sleep(WATCH_SECONDS)
-                for symbol, group in self._group_of.items():
-                    now = trio.current_time()
-                    pace = self._pace.setdefault(symbol, _Pace())
-                    if pace.is_suspect(now):
-                        pace.checked = now
-                        try:
-                            await self._check_silent(symbol, group, pace, send)
-                        except (SourceUnavailableError, SourceRefusedError) as error:
-                            self._log.warning("cannot check a silent symbol", symbol=symbol, reason=str(error))
+                for group in self._groups:
+                    for symbol in group.streams:
+                        if symbol not in group.streams:  # not followed any more since the last check
+                            continue
+                        now = trio.current_time()
+                        pace = self._pace.setdefault(symbol, Pace())
+                        if pace.is_suspect(now):
+                            pace.check(now)
+                            try:
+                                await self._check_silent(symbol, group, pace, send)
+                            except (SourceUnavailableError, SourceRefusedError) as error:
+                                self._log.warning("cannot check a silent symbol", symbol=symbol, reason=str(error))
 
     async def _check_silent(
-        self, symbol: str, group: _Group, pace: _Pace, send: trio.MemorySendChannel[FeedEvent]
+        self, symbol: str, group: _Group, pace: Pace, send: trio.MemorySendChannel[FeedEvent]
     ) -> None:
+        if not self._is_listed(symbol):
+            return
         newest = await self._source.newest(symbol)
         if newest is None or newest.last_id <= pace.last_id:
+            pace.found_quiet()
+            self._on_silence()
             return
         if pace.last_id < 0:  # nothing came yet: only what comes after this one can show a dead stream
             pace.last_id = newest.last_id
@@ -401,22 +448,39 @@ class BinanceFeed:
         if pace.last_id >= newest.last_id:
             return
         await send.send(TradeExists(symbol, newest.last_id))
-        if group.live and pace.last_id == before:
+        is_settled = trio.current_time() - group.fresh_since > FRESH_SECONDS
+        if self._carriers[symbol] and pace.last_id == before and is_settled:
             self.counts.stalls += 1
             self._log.warning("stream is dead, replacing it", symbol=symbol, newest_trade_id=newest.last_id)
-            group.replace.set()
-            group.replace = trio.Event()
+            group.renew()
 
 
-class _Finished:
+class _Connection:
     """How one connection stands with its keeper."""
 
-    def __init__(self) -> None:
-        self.event = trio.Event()
-        """Set when it ended or asks for a successor."""
-        self.started = False
+    def __init__(self, streams: Mapping[str, str]) -> None:
+        self.streams = streams
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
+        """Set when it was lost or asks for a successor."""
         self.lost = False
+        self.started = False
         self.last_frame = float("-inf")
+
+
+async def _wait_for_end(connection: _Connection, group: _Group) -> None:
+    """Until the connection ended or is to be replaced."""
+    if connection.streams is not group.streams:  # they changed while it was being made
+        return
+    replace = group.replace
+    async with trio.open_nursery() as nursery:
+
+        async def wait(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(wait, replace)
+        nursery.start_soon(wait, connection.ended)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

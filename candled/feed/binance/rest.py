@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from difflib import get_close_matches
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
@@ -28,7 +27,6 @@ from candled.feed.interface import (
     Instrument,
     SourceRefusedError,
     SourceUnavailableError,
-    UnknownSymbolError,
 )
 from candled.feed.limits import RollingLimit
 
@@ -40,7 +38,7 @@ CONNECTIONS: Final = 4
 """Requests under way at once."""
 IDENTITY: Final = "binance-spot"
 SYMBOLS_PER_REQUEST: Final = 100
-"""Names in one ``exchangeInfo`` query, so that its URL stays short."""
+"""Names in one ``exchangeInfo`` query, so that its URL stays short; for more of them, all are asked for."""
 
 _WEIGHTS: Final = {"historicalTrades": 25, "aggTrades": 4, "klines": 2, "exchangeInfo": 20, "time": 1}
 _INVALID_SYMBOL: Final = -1121
@@ -72,11 +70,18 @@ class BinanceRest:
         self._turn = trio.Lock()
         self.requests = 0
         self.failures = 0
+        self.bytes = 0
+        """Of the answers' bodies."""
 
     @property
     def weight_used(self) -> int:
         """Request weight used in the last minute."""
         return self._weight.used(trio.current_time())
+
+    @property
+    def weight_limit(self) -> int:
+        """Request weight that may be used in a minute."""
+        return self._weight.most
 
     async def server_time(self) -> int:
         """See ``TradeSource``."""
@@ -84,29 +89,29 @@ class BinanceRest:
         return microseconds(answer.server_time)
 
     async def describe(self, symbols: Sequence[str]) -> ExchangeDescription:
-        """See ``TradeSource``.
+        """See ``TradeSource``. It weighs 20, however many symbols there are, and twice that if one is unknown."""
+        info = await self._listing(symbols)
+        wanted = set(symbols)
+        instruments = {
+            entry.symbol: Instrument(
+                entry.symbol, entry.status, entry.decimals("PRICE_FILTER"), entry.decimals("LOT_SIZE")
+            )
+            for entry in info.symbols
+            if entry.symbol in wanted
+        }
+        identity = IDENTITY if info.embedded is None else f"candled-embedded {info.embedded}"
+        return ExchangeDescription(identity, instruments, [entry.symbol for entry in info.symbols])
 
-        Raises:
-            UnknownSymbolError: names the symbol and the nearest ones that there are.
-        """
-        instruments: dict[str, Instrument] = {}
-        identity = IDENTITY
-        for begin in range(0, len(symbols), SYMBOLS_PER_REQUEST):
-            wanted = symbols[begin : begin + SYMBOLS_PER_REQUEST]
-            names = msgspec.json.encode(wanted).decode()
+    async def _listing(self, symbols: Sequence[str]) -> RestExchangeInfo:
+        """At least these symbols, those that there are; the exchange refuses to list any beside an unknown one."""
+        if 0 < len(symbols) <= SYMBOLS_PER_REQUEST:
+            names = msgspec.json.encode(symbols).decode()
             try:
-                info = await self._get("exchangeInfo", {"symbols": names}, RestExchangeInfo)
+                return await self._get("exchangeInfo", {"symbols": names}, RestExchangeInfo)
             except SourceRefusedError as error:
                 if error.args[1:] != (_INVALID_SYMBOL,):
                     raise
-                raise await self._unknown(wanted) from None
-            if info.embedded is not None:
-                identity = f"candled-embedded {info.embedded}"
-            for entry in info.symbols:
-                instruments[entry.symbol] = Instrument(
-                    entry.symbol, entry.status, entry.decimals("PRICE_FILTER"), entry.decimals("LOT_SIZE")
-                )
-        return ExchangeDescription(identity, instruments)
+        return await self._get("exchangeInfo", {}, RestExchangeInfo)
 
     async def trades(self, symbol: str, first_id: int, limit: int = PAGE) -> list[Trade]:
         """See ``TradeSource``."""
@@ -142,17 +147,6 @@ class BinanceRest:
         rows = await self._get("aggTrades", {"symbol": symbol, **query}, list[RestAggregate])
         trades = [row.to_trade(symbol) for row in rows if row.f >= 0]
         return trades, rows[-1].a + 1 if rows else None
-
-    async def _unknown(self, wanted: Sequence[str]) -> UnknownSymbolError:
-        info = await self._get("exchangeInfo", {}, RestExchangeInfo)
-        known = [entry.symbol for entry in info.symbols]
-        missing = [symbol for symbol in wanted if symbol not in known]
-        texts = []
-        for symbol in missing:
-            near = get_close_matches(symbol.upper(), known, n=3, cutoff=0.5)
-            hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-            texts.append(f"{symbol}{hint}")
-        return UnknownSymbolError(f"the exchange does not have the symbol {', '.join(texts) or wanted}")
 
     async def _get(self, path: str, query: Mapping[str, str], answer: type[_T]) -> _T:
         """Ask, in turn, each base URL until one answers.
@@ -193,6 +187,7 @@ class BinanceRest:
             raise SourceUnavailableError(f"no answer within {REQUEST_SECONDS:g} s") from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
             raise SourceUnavailableError(str(error) or type(error).__name__) from error
+        self.bytes += len(response.content)
         headers = {name.lower(): value for name, value in response.headers}
         now = trio.current_time()
         used = headers.get(b"x-mbx-used-weight-1m", b"")

@@ -5,7 +5,7 @@ need of either side they get here.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -69,6 +69,47 @@ def call_trio(function: Callable[_P, Awaitable[_T]]) -> Callable[_P, Coroutine[A
     return call
 
 
+def soon(function: Callable[[], None]) -> Callable[[], None]:
+    """Asyncio side: what calls ``function`` in the loop's next turn, from either side."""
+    loop = asyncio.get_running_loop()
+
+    def call() -> None:
+        loop.call_soon(function)
+
+    return call
+
+
+class Unfinished:
+    """Asyncio side: a coroutine begun outside of any task that has to wait, or failed: a task awaits it."""
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, None], waits_for: Any, failure: Exception | None = None
+    ) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+        self._failure = failure
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            yield self._waits_for
+        except BaseException:
+            self._coroutine.close()
+            raise
+        yield from self._coroutine.__await__()
+
+
+def begin(coroutine: Coroutine[Any, Any, None]) -> Unfinished | None:
+    """Asyncio side, in a callback: run it up to where it waits; None if it does not, which costs no task."""
+    try:
+        return Unfinished(coroutine, coroutine.send(None))
+    except StopIteration:
+        return None
+    except Exception as error:  # noqa: BLE001 - raised where it is awaited
+        return Unfinished(coroutine, None, error)
+
+
 class Wakeup:
     """Asyncio side: lets one handler sleep until somebody on either side wakes it.
 
@@ -82,6 +123,8 @@ class Wakeup:
         self._loop = asyncio.get_running_loop()
         self._send: asyncio.Timeout | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self.is_closed = False
+        """The handler is done."""
 
     def wake(self) -> None:
         """Wake the handler, now or at its next wait."""
@@ -96,13 +139,17 @@ class Wakeup:
             if self._timer is None or self._timer.when() > until or self._timer.cancelled():
                 # An earlier timer stays: it wakes the handler once for nothing, which costs less than a timer
                 # for each message.
-                self.close()
+                self._cancel_timer()
                 self._timer = self._loop.call_at(until, self._ring)
             await self._event.wait()
         self._event.clear()
 
     def close(self) -> None:
         """The handler is done."""
+        self.is_closed = True
+        self._cancel_timer()
+
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 

@@ -4,10 +4,12 @@ It leans on grpclib's ``_protocol_factory`` and a few attributes of its protocol
 """
 
 import socket
+import sys
 import time
 from collections.abc import Collection
 from typing import Any, Final, cast
 
+import attrs
 import structlog
 from grpclib.protocol import AbstractHandler, H2Protocol
 from grpclib.server import Handler, Server
@@ -32,8 +34,20 @@ _RESETS_MAX: Final = 1_000
 """Streams that one connection may reset before it is looked at how many it let live."""
 _CONTROLS_MAX: Final = 2_000
 """Pings and settings that a connection may send in a minute."""
+_TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
+_TCP_INFO_ACKED: Final = slice(120, 128)
+"""Where ``tcpi_bytes_acked`` stands in Linux's ``struct tcp_info``, which only ever grows at its end."""
 _UNSENT_BYTES: Final = 16_384
 """How much the kernel may hold that is not on the wire yet: beyond it a slow client's messages are conflated."""
+
+
+@attrs.frozen(slots=True)
+class ServerStatistics:
+    """The server at one moment."""
+
+    connections: int
+    bytes_sent: int | None
+    """Since the start, as the kernel counts what clients have taken; None where it does not."""
 
 
 class CandleServer(Server):
@@ -43,6 +57,22 @@ class CandleServer(Server):
         super().__init__(handlers, codec=PassThroughCodec())
         self.limits = limits
         self.connections: set[Connection] = set()
+        self._bytes_sent: int | None = 0 if _TCP_INFO is not None else None
+        """On connections that are gone."""
+
+    def statistics(self) -> ServerStatistics:
+        """The server as it is now."""
+        sent = self._bytes_sent
+        if sent is not None:
+            sent += sum(connection.bytes_sent for connection in self.connections)
+        return ServerStatistics(len(self.connections), sent)
+
+    def forget(self, connection: "Connection") -> None:
+        """That connection is gone."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            if self._bytes_sent is not None:
+                self._bytes_sent += connection.bytes_sent
 
     def cut_stalled(self, now: float) -> int:
         """Cut connections whose clients have stopped reading; how many.
@@ -128,8 +158,20 @@ class Connection(H2Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client is gone."""
-        self._server.connections.discard(self)
+        self._server.forget(self)
         super().connection_lost(exc)
+
+    @property
+    def bytes_sent(self) -> int:
+        """What the client has taken, as the kernel counts it: counting here would be paid by every message."""
+        sock = self._transport.get_extra_info("socket")
+        if _TCP_INFO is None or sock is None or sock.family not in {socket.AF_INET, socket.AF_INET6}:
+            return 0
+        try:
+            information = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _TCP_INFO_ACKED.stop)
+        except OSError:  # it was closed behind our back
+            return 0
+        return int.from_bytes(information[_TCP_INFO_ACKED], sys.byteorder)
 
     def pause_writing(self) -> None:
         """The client reads too slowly."""

@@ -1,18 +1,25 @@
 """The way of messages to one client, and the plain form of it: grpclib's own ``send_message``."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from grpclib.server import Stream
 
-from candled.stream.grpc.bridge import Wakeup
+from candled.stream.grpc.bridge import Unfinished, Wakeup, begin, soon
 from candled.stream.grpc.encoder import encode_send_time, encode_sequence, encode_shared
 from candled.stream.message import Message
 from candled.stream.subscription import Outlet
 
+_QUEUED_MAX: Final = 256
+"""Messages that a plain stream takes at once; with more it counts as slow."""
+
 
 class ClientStream(Outlet, Protocol):
     """One client's stream: an outlet of the hub whose handler also sends by itself."""
+
+    @property
+    def unsent(self) -> bool:
+        """Some of what ``send_now`` took waits for the handler to ``send`` it, be it with nothing more."""
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Send them, waiting for the client as long as it takes."""
@@ -29,38 +36,80 @@ class Delivery(Protocol):
 
 
 class PlainDelivery:
-    """Public interface of grpclib only: each message wakes the handler of each stream.
+    """Public interface of grpclib only. One callback sends to all streams; only what has to wait takes a task.
+
+    Make it where an asyncio loop runs.
 
     Args:
         time: microseconds since the epoch.
     """
 
     def __init__(self, time: Callable[[], int]) -> None:
+        self.gathered: list[_PlainStream] = []
+        """Streams with messages to send."""
         self._time = time
+        self._send_soon = soon(self._send_gathered)
 
     def open_stream(self, stream: Stream[Any, Any], wakeup: Wakeup) -> ClientStream:
         """The way to one client."""
-        return _PlainStream(stream, wakeup, self._time)
+        return _PlainStream(self, stream, wakeup)
 
     def flush(self) -> None:
-        """Nothing is gathered."""
+        """Send in the loop's next turn."""
+        if self.gathered:
+            self._send_soon()
+
+    def encode_now(self) -> bytes:
+        """The send_time field of what is sent now."""
+        return encode_send_time(self._time())
+
+    def _send_gathered(self) -> None:
+        gathered, self.gathered = self.gathered, []
+        now = self.encode_now()
+        for stream in gathered:
+            stream.begin(now)
 
 
 class _PlainStream:
-    def __init__(self, stream: Stream[Any, Any], wakeup: Wakeup, time: Callable[[], int]) -> None:
+    def __init__(self, delivery: PlainDelivery, stream: Stream[Any, Any], wakeup: Wakeup) -> None:
+        self._delivery = delivery
         self._stream = stream
         self._wakeup = wakeup
-        self._time = time
         self._sequence = 0
+        self._queued: list[Message] = []
+        self._rest: Unfinished | None = None
+
+    @property
+    def unsent(self) -> bool:
+        return self._rest is not None or bool(self._queued)
 
     def send_now(self, messages: Sequence[Message]) -> bool:
-        return False
+        if self._rest is not None or len(self._queued) + len(messages) > _QUEUED_MAX:
+            return False
+        if not self._queued:
+            self._delivery.gathered.append(self)
+        self._queued += messages
+        return True
 
     def wake(self) -> None:
         self._wakeup.wake()
 
+    def begin(self, now: bytes) -> None:
+        """Send what is queued as far as the client takes it; the handler does the rest."""
+        queued, self._queued = self._queued, []
+        if queued and not self._wakeup.is_closed:
+            self._rest = begin(self._send(queued, now))
+            if self._rest is not None:
+                self._wakeup.wake()
+
     async def send(self, messages: Sequence[Message]) -> None:
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            await rest
+        queued, self._queued = self._queued, []
+        await self._send([*queued, *messages], self._delivery.encode_now())
+
+    async def _send(self, messages: Sequence[Message], now: bytes) -> None:
         for message in messages:
             self._sequence += 1
-            sent = encode_shared(message) + encode_sequence(self._sequence) + encode_send_time(self._time())
-            await self._stream.send_message(sent)
+            await self._stream.send_message(encode_shared(message) + now + encode_sequence(self._sequence))

@@ -9,7 +9,7 @@ there and mean what they did; if not, ``PlainDelivery`` does the same work at a 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from grpclib.config import Configuration
@@ -18,6 +18,7 @@ from grpclib.server import Stream
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived
+from h2.stream import StreamState
 
 from candled.stream.grpc.bridge import Wakeup
 from candled.stream.grpc.encoder import encode_send_time, encode_sequence, encode_shared
@@ -25,12 +26,24 @@ from candled.stream.message import Message, MessageKind
 
 _FRAME_MAX: Final = 16_384
 """What every HTTP/2 peer accepts in one frame."""
+_CLOSED: Final = StreamState.CLOSED
 _JOINED: Final = 32
 """Messages that the slow way sends at once."""
 _SEQUENCE_BYTES_MAX: Final = 11
-# The sequence field of numbers below 128, and what stands before the higher digits of the others.
-_LAST: Final = [encode_sequence(low) for low in range(0x80)]
-_MORE: Final = [encode_sequence(low | 0x80)[:2] for low in range(0x80)]
+# The first two bytes of the sequence field: of numbers below 128, and of those that more digits follow.
+_ONLY: Final = [encode_sequence(low) for low in range(0x80)]
+_FIRST: Final = [encode_sequence(low | 0x80)[:2] for low in range(0x80)]
+
+
+class _Part(NamedTuple):
+    """A message but for its sequence field, where that field has a certain length."""
+
+    size: int
+    """Bytes of the whole message, its sequence field and gRPC's prefix included."""
+    frame: bytes
+    """Length, type DATA and no flags: how an HTTP/2 frame of this message alone begins."""
+    message: bytes
+    """gRPC's prefix, and the message up to its sequence field."""
 
 
 class FastDelivery:
@@ -43,7 +56,7 @@ class FastDelivery:
     def __init__(self, time: Callable[[], int]) -> None:
         self.batch: Sequence[Message] | None = None
         """The messages that ``parts`` were made of."""
-        self.parts: list[tuple[bytes, ...]] = []
+        self.parts: list[list[_Part]] = []
         self.dirty: list[_Link] = []
         """Links with frames to write."""
         self._time = time
@@ -61,91 +74,125 @@ class FastDelivery:
         """One write for each connection that has frames."""
         if self.dirty:
             for link in self.dirty:
-                frames = link.frames
-                link.transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
-                frames.clear()
+                link.write(b"".join(link.frames))
+                link.frames.clear()
             self.dirty.clear()
         self.batch = None
 
-    def prepare(self, messages: Sequence[Message]) -> list[tuple[bytes, ...]]:
+    def prepare(self, messages: Sequence[Message]) -> list[list[_Part]]:
         """What all streams share of each message, made once for a batch."""
         if messages is not self.batch:
             sent = encode_send_time(self._time())
-            self.parts = [_prefixed(encode_shared(message) + sent) for message in messages]
+            self.parts = [_parts(encode_shared(message) + sent) for message in messages]
             self.batch = messages
         return self.parts
 
 
-def _prefixed(body: bytes) -> tuple[bytes, ...]:
-    """A message but for its sequence field, with gRPC's prefix: one for each length that field may have."""
-    return tuple(
-        b"\0" + (len(body) + length).to_bytes(4, "big") + body for length in range(_SEQUENCE_BYTES_MAX + 1)
-    )
+def _parts(body: bytes) -> list[_Part]:
+    """One for each length that the sequence field may have."""
+    parts = []
+    for length in range(_SEQUENCE_BYTES_MAX + 1):
+        size = len(body) + length
+        parts.append(
+            _Part(size + 5, ((size + 5) << 16).to_bytes(5, "big"), b"\0" + size.to_bytes(4, "big") + body)
+        )
+    return parts
 
 
 class _Link:
     """One connection, and the frames gathered for it."""
 
-    __slots__ = ("connection", "frames", "h2", "is_closing", "is_ready", "transport")
+    __slots__ = ("_sock", "_transport", "_unsent", "frames", "h2", "is_closing", "is_ready", "write")
 
     def __init__(self, connection: Connection) -> None:
-        self.connection = connection
         self.h2 = connection._connection  # noqa: SLF001
-        self.transport = connection._transport  # noqa: SLF001
+        self._transport: Any = connection._transport  # noqa: SLF001
+        self._unsent = self._transport.get_write_buffer_size
+        # Of a transport that writes straight to its socket; not there under TLS.
+        self._sock: Any = getattr(self._transport, "_sock", None)
         self.is_ready = connection.write_ready.is_set
-        self.is_closing = self.transport.is_closing
+        self.is_closing = self._transport.is_closing
         self.frames: list[bytes] = []
+        """What is gathered, in pieces."""
+        self.write = self._transport.write if self._sock is None else self._send
+
+    def _send(self, data: bytes) -> None:
+        """Write as the transport would, with less in between: it gets what the socket does not take."""
+        if not self._unsent():
+            try:
+                sent = self._sock.send(data)
+            except OSError:  # the transport knows what to do about each
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self._transport.write(data)
 
 
 class _FastStream:
     """One client's stream."""
 
-    __slots__ = ("_delivery", "_h2_stream", "_high", "_id", "_link", "_sequence", "_stream", "_wakeup")
+    unsent: Final = False
+
+    __slots__ = (
+        "_delivery",
+        "_first",
+        "_h2_state",
+        "_h2_stream",
+        "_id",
+        "_link",
+        "_rest",
+        "_sequence",
+        "_sequence_size",
+        "_stream",
+        "_wakeup",
+    )
 
     def __init__(self, delivery: FastDelivery, link: _Link, stream: Any, wakeup: Wakeup) -> None:
         self._delivery = delivery
         self._link = link
         self._stream = stream
         self._h2_stream = link.h2.streams[stream.id]
+        self._h2_state = self._h2_stream.state_machine
         self._id = stream.id.to_bytes(4, "big")
         self._wakeup = wakeup
         self._sequence = 0
-        self._high = b""
+        self._turn_over(0)
 
     def send_now(self, messages: Sequence[Message]) -> bool:
         """Gather the messages as one DATA frame, if they fit and nothing is in their way."""
+        # This runs for every stream on every trade: as few steps as can be.
         delivery, link, h2_stream = self._delivery, self._link, self._h2_stream
         parts = delivery.parts if messages is delivery.batch else delivery.prepare(messages)
-        if len(parts) == 1:  # nearly every call, and the one that runs for every stream on every trade
+        if len(parts) == 1:
             sequence = self._sequence + 1
             low = sequence & 0x7F
-            if sequence < 0x80:
-                tail = _LAST[low]
-            else:
-                if low == 0:
-                    self._high = encode_sequence(sequence >> 7)[1:]
-                tail = _MORE[low] + self._high
-            data = parts[0][len(tail)] + tail
+            if low == 0:
+                self._turn_over(sequence)
+            size, frame, message = parts[0][self._sequence_size]
+            pieces: tuple[bytes, ...] = (frame, self._id, message, self._first[low], self._rest)
         else:
             sequence, data = self._join(parts)
-        size = len(data)
+            size = len(data)
+            pieces = ((size << 16).to_bytes(5, "big"), self._id, data)
         h2_connection = link.h2
         if (
-            size > _FRAME_MAX
-            or h2_stream.outbound_flow_control_window < size
+            h2_stream.outbound_flow_control_window < size
             or h2_connection.outbound_flow_control_window < size
-            or not link.is_ready()
-            or link.is_closing()
-            or h2_stream.closed
+            or size > _FRAME_MAX
+            or self._h2_state.state is _CLOSED
         ):
             return False
+        if not link.frames:
+            if not link.is_ready() or link.is_closing():
+                return False
+            delivery.dirty.append(link)
+        link.frames += pieces
         h2_stream.outbound_flow_control_window -= size
         h2_connection.outbound_flow_control_window -= size
         self._sequence = sequence
-        if not link.frames:
-            delivery.dirty.append(link)
-        # Length, type DATA, no flags, then the stream's id.
-        link.frames.append((size << 16).to_bytes(5, "big") + self._id + data)
+        if len(parts) != 1:
+            self._turn_over(sequence)
         return True
 
     def wake(self) -> None:
@@ -157,18 +204,25 @@ class _FastStream:
         parts = self._delivery.prepare(messages)
         for first in range(0, len(parts), _JOINED):
             self._sequence, data = self._join(parts[first : first + _JOINED])
+            self._turn_over(self._sequence)
             await self._stream.send_data(data)
 
-    def _join(self, parts: Sequence[tuple[bytes, ...]]) -> tuple[int, bytes]:
+    def _join(self, parts: Sequence[list[_Part]]) -> tuple[int, bytes]:
         """Several messages one after the other, and the sequence of the last."""
         sequence = self._sequence
-        data = b""
+        pieces: list[bytes] = []
         for part in parts:
             sequence += 1
-            tail = encode_sequence(sequence)
-            data += part[len(tail)] + tail
-        self._high = encode_sequence(sequence >> 7)[1:]
-        return sequence, data
+            field = encode_sequence(sequence)
+            pieces += (part[len(field)].message, field)
+        return sequence, b"".join(pieces)
+
+    def _turn_over(self, sequence: int) -> None:
+        """Get ready for numbers that differ from ``sequence`` in their lowest seven bits only."""
+        field = encode_sequence(sequence)
+        self._sequence_size = len(field)
+        self._rest = field[2:]
+        self._first = _FIRST if self._rest else _ONLY
 
 
 def check_private_attributes() -> str | None:
@@ -222,6 +276,9 @@ class _MemoryTransport:
 
     def write(self, data: bytes) -> None:
         self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def is_closing(self) -> bool:
         return False

@@ -18,7 +18,7 @@ from candled.domain.bar import Bar
 from candled.domain.status import DaemonStatus
 from candled.errors import UserError
 from candled.stream.grpc.bridge import call_trio, open_asyncio, run_asyncio
-from candled.stream.grpc.connections import CandleServer
+from candled.stream.grpc.connections import CandleServer, ServerStatistics
 from candled.stream.grpc.delivery import Delivery, PlainDelivery
 from candled.stream.grpc.fast_path import FastDelivery, check_private_attributes
 from candled.stream.grpc.limits import Limits
@@ -42,6 +42,7 @@ class GrpcServer:
 
     host: str
     port: int
+    statistics: Callable[[], ServerStatistics]
 
     @property
     def address(self) -> str:
@@ -126,7 +127,7 @@ async def _serve(
                 nursery.start_soon(_follow_readiness, ready, status)
                 nursery.start_soon(_watch_connections, server)
                 nursery.start_soon(_watch_files, security)
-                task_status.started(GrpcServer(host, port))
+                task_status.started(GrpcServer(host, port, server.statistics))
                 await stop.wait()
                 nursery.cancel_scope.cancel()
             ready.set(False)

@@ -13,7 +13,7 @@ from candled.api.candled import v1
 from candled.domain.interval import Interval, parse_interval
 from candled.domain.status import DaemonStatus
 from candled.stream.grpc.bridge import Wakeup
-from candled.stream.grpc.delivery import Delivery
+from candled.stream.grpc.delivery import ClientStream, Delivery
 from candled.stream.grpc.encoder import encode_bars, encode_status, encode_symbols, format_time
 from candled.stream.grpc.limits import Limits
 from candled.stream.history import StoredBars
@@ -129,7 +129,7 @@ class CandleService(v1.CandleServiceBase):
     async def _feed(
         self,
         subscription: Subscription,
-        client: Any,
+        client: ClientStream,
         wakeup: Wakeup,
         batches: AsyncIterator[list[Message]] | None,
     ) -> None:
@@ -143,7 +143,7 @@ class CandleService(v1.CandleServiceBase):
         self._hub.go_live(subscription)
         while True:
             messages = subscription.take(self._clock(), _BATCH)
-            if messages:
+            if messages or client.unsent:
                 await wakeup.unless_over(client.send(messages))
             elif subscription.ended is not None:
                 raise _ending(subscription.ended)
@@ -220,6 +220,9 @@ def _ending(ended: Ended) -> GRPCError:
     since = "" if ended.resume_time is None else f" or start_time {format_time(ended.resume_time)}"
     if ended.cause is EndCause.SHUTDOWN:
         return GRPCError(Status.UNAVAILABLE, f"the daemon is stopping: resume with the last resume_token{since}")
+    if ended.cause is EndCause.REMOVED:
+        text = f"{ended.symbol} is not served any more: ask without it, resume with the last resume_token{since}"
+        return GRPCError(Status.NOT_FOUND, text)
     text = f"too many closed bars wait for this stream: read faster, and resume with the last resume_token{since}"
     return GRPCError(Status.RESOURCE_EXHAUSTED, text)
 

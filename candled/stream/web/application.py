@@ -1,8 +1,10 @@
 """What the HTTP port answers: whether the daemon lives, whether it is ready, its metrics, and the chart."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import attrs
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
@@ -25,12 +27,23 @@ _SECURITY_HEADERS: Final = {
 }
 
 
+@attrs.define
+class HttpCounts:
+    """What the HTTP port did since the start."""
+
+    requests: Counter[int] = attrs.Factory(Counter)
+    """By the status of the answer."""
+    bytes_sent: int = 0
+    """Of answers' bodies."""
+
+
 def make_application(
     *,
     not_ready_reasons: Callable[[], Sequence[str]],
     registry: CollectorRegistry,
     more_routes: Sequence[BaseRoute] = (),
     allow: Callable[[str | None], bool] | None = None,
+    counts: HttpCounts,
 ) -> Starlette:
     """The application; it holds no state of its own.
 
@@ -39,6 +52,7 @@ def make_application(
         registry: what ``/metrics`` shows.
         more_routes: those of the chart, if it is switched on.
         allow: looks at the value of an ``Authorization`` header; None asks for no tokens.
+        counts: what it did is counted here.
     """
 
     async def healthz(_request: Request) -> Response:
@@ -61,8 +75,30 @@ def make_application(
             Route("/metrics", metrics),
             *more_routes,
         ],
-        middleware=[Middleware(_SecurityHeaders), *([Middleware(TokenGuard, allow)] if allow else [])],
+        middleware=[
+            Middleware(_Counting, counts),
+            Middleware(_SecurityHeaders),
+            *([Middleware(TokenGuard, allow)] if allow else []),
+        ],
     )
+
+
+class _Counting:
+    """Counts what goes out."""
+
+    def __init__(self, app: ASGIApp, counts: HttpCounts) -> None:
+        self._app = app
+        self._counts = counts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._counts.requests[message["status"]] += 1
+            elif message["type"] == "http.response.body":
+                self._counts.bytes_sent += len(message.get("body", b""))
+            await send(message)
+
+        await self._app(scope, receive, counted)
 
 
 class _SecurityHeaders:

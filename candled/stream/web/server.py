@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from candled.errors import UserError
 from candled.stream.access import BearerTokens
-from candled.stream.web.application import make_application
+from candled.stream.web.application import HttpCounts, make_application
 from candled.stream.web.chart import ChartSource, chart_routes
 
 _log = structlog.get_logger(__name__)
@@ -35,6 +35,7 @@ async def serve_http(
     collectors: Sequence[Collector] = (),
     chart: Callable[[], ChartSource | None] | None = None,
     tokens: BearerTokens | None = None,
+    counts: HttpCounts | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve health, metrics and the chart until cancelled.
@@ -45,6 +46,7 @@ async def serve_http(
         collectors: what ``/metrics`` shows, read at each scrape.
         chart: where the chart gets its bars, which gives None until the daemon has any; no function, no chart.
         tokens: who asks for bars or metrics must send one of these; None asks for none.
+        counts: what the port does is counted here.
         task_status: started with the bound ``host:port`` once requests are taken.
 
     Raises:
@@ -58,6 +60,7 @@ async def serve_http(
         registry=registry,
         more_routes=chart_routes(chart) if chart else (),
         allow=_renewing(tokens) if tokens else None,
+        counts=counts or HttpCounts(),
     )
     listener = bind(address, setting="http_address")
     bound = _name(listener)

@@ -65,10 +65,10 @@ function changeInPercent(from, to) {
   const units = (text) => BigInt(text.replace(".", ""));
   const start = units(from);
   if (start === 0n) return "";
-  const hundredths = ((units(to) - start) * 1000000n) / start;
-  const sign = hundredths < 0n ? "−" : "+";
-  const size = (hundredths < 0n ? -hundredths : hundredths).toString().padStart(5, "0");
-  return `${sign}${size.slice(0, -4)}.${size.slice(-4, -2)} %`;
+  const hundredths = ((units(to) - start) * 10000n) / start;
+  const sign = hundredths < 0n ? "−" : hundredths > 0n ? "+" : "";
+  const size = (hundredths < 0n ? -hundredths : hundredths).toString().padStart(3, "0");
+  return `${sign}${size.slice(0, -2)}.${size.slice(-2)} %`;
 }
 
 // ---- what is on the page
@@ -78,6 +78,7 @@ let decimals = 2;
 let hovered = null; // open time in ms of the bar under the crosshair
 let newestTime = null;
 let status = null;
+let lostAt = null; // since when the daemon is silent
 
 const seconds = (bar) => bar.open_time / 1000;
 const rising = (bar) => Number(bar.close) >= Number(bar.open);
@@ -104,12 +105,14 @@ function drawMarks(bars) {
 function drawAll() {
   const bars = feed.sorted();
   decimals = Math.max(0, ...bars.slice(-200).flatMap((bar) => [decimalsOf(bar.open), decimalsOf(bar.close)]));
-  candles.applyOptions({ priceFormat: { type: "price", precision: decimals, minMove: 10 ** -decimals } });
+  const minMove = 10 ** -decimals;
+  const formatter = (price) => show(price.toFixed(decimals), decimals);
+  candles.applyOptions({ priceFormat: { type: "custom", minMove, formatter } });
   candles.setData(bars.map(candle));
   volume.setData(bars.map(column));
   drawMarks(bars);
   newestTime = bars.length ? bars[bars.length - 1].open_time : null;
-  byId("empty").hidden = bars.length > 0;
+  drawEmpty();
   drawLegend();
 }
 
@@ -122,16 +125,24 @@ function drawOne(bar) {
     candles.update(candle(bar));
     volume.update(column(bar));
     newestTime = bar.open_time;
-    byId("empty").hidden = true;
+    drawEmpty();
   }
   if (bar.closed) drawMarks(feed.sorted());
   if (hovered === null || hovered === bar.open_time) drawLegend();
+}
+
+function drawEmpty() {
+  byId("empty").hidden = feed.bars.size > 0;
+  byId("empty").textContent = feed.loaded
+    ? `No ${feed.interval} bar of ${feed.symbol} yet: the next trade begins one.`
+    : "Loading…";
 }
 
 function drawLegend() {
   const bar = feed?.bars.get(hovered) ?? feed?.bars.get(newestTime);
   byId("legend-symbol").textContent = feed?.symbol ?? "";
   document.title = bar && hovered === null ? `${show(bar.close, decimals)} ${feed.symbol} · candled` : document.title;
+  byId("legend-prices").hidden = byId("legend-volumes").hidden = !bar;
   byId("legend").dataset.direction = bar ? (rising(bar) ? "up" : "down") : "";
   const set = (name, text) => { byId(`value-${name}`).textContent = text; };
   byId("legend-time").textContent = bar ? new Date(bar.open_time).toISOString().slice(0, 16).replace("T", " ") : "";
@@ -170,9 +181,14 @@ function drawConnection(state, text) {
   byId("connection").dataset.state = state;
   document.body.dataset.state = state;
   byId("connection-text").textContent = shown;
-  const reasons = state === "lost" ? [] : status?.not_ready_reasons ?? [];
-  byId("notice").hidden = reasons.length === 0;
-  byId("notice").textContent = reasons.join(" ");
+  lostAt = state === "lost" ? lostAt ?? new Date() : null;
+  if (lostAt) notify(`No news from the daemon since ${lostAt.toISOString().slice(11, 19)} UTC: the chart may be out of date.`);
+  else notify((status?.not_ready_reasons ?? []).join(" "));
+}
+
+function notify(text) {
+  byId("notice").hidden = text === "";
+  byId("notice").textContent = text;
 }
 
 // ---- choosing
@@ -259,29 +275,43 @@ window.addEventListener("hashchange", () => { readAddress(); follow(); });
 
 // With tokens the daemon answers 401 until one was given; it then keeps it in a cookie that no script can read.
 
+async function askToken() {
+  byId("connection").dataset.state = "stale";
+  byId("connection-text").textContent = "a token is needed";
+  await new Promise((resolve) => byId("token").addEventListener("submit", (event) => {
+    event.preventDefault();
+    resolve();
+  }, { once: true }));
+  const token = byId("token-value").value.trim();
+  const answer = await fetch("api/token", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+  notify(answer.status === 401 ? "The daemon does not accept this token: try another." : "");
+}
+
 async function start() {
   for (;;) {
+    let reason = "The daemon does not answer.";
     try {
       const answer = await fetch("api/symbols");
       byId("token").hidden = answer.status !== 401;
       if (answer.status === 401) {
-        byId("connection-text").textContent = "a token is needed";
-        await new Promise((resolve) => byId("token").addEventListener("submit", (event) => {
-          event.preventDefault();
-          resolve();
-        }, { once: true }));
-        await fetch("api/token", { method: "POST", headers: { Authorization: `Bearer ${byId("token-value").value.trim()}` } });
+        await askToken();
         continue;
       }
+      const found = await answer.json();
       if (answer.ok) {
-        market = await answer.json();
+        market = found;
         if (market.symbols.length) break;
+        reason = "The daemon has no symbol yet.";
+      } else {
+        reason = found.error;
       }
-    } catch { /* told below */ }
+    } catch { /* it does not answer */ }
     byId("connection").dataset.state = "lost";
-    byId("connection-text").textContent = "the daemon does not answer, trying again";
+    byId("connection-text").textContent = "not connected, trying again";
+    notify(reason);
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
+  notify("");
   drawAbout();
   readAddress();
   follow();

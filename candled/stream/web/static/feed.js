@@ -10,6 +10,7 @@ export class Feed {
     this.interval = interval;
     this.listener = listener;
     this.bars = new Map(); // open time in ms -> bar
+    this.loaded = false;
     this.older = false;
     this.loading = null;
     this.stopped = false;
@@ -60,7 +61,7 @@ export class Feed {
     source.addEventListener("status", (event) => { this.#heard(); this.listener.status(JSON.parse(event.data)); });
     source.addEventListener("end", () => this.#lost("the daemon ended the stream"));
     source.onerror = () => {
-      this.#lost("connection lost, trying again");
+      this.#lost("reconnecting…");
       // The browser tries again by itself unless it was refused.
       if (source.readyState === EventSource.CLOSED && !this.stopped && this.source === source) {
         setTimeout(() => { if (!this.stopped && this.source === source) this.#open(); }, 2000);
@@ -81,6 +82,7 @@ export class Feed {
     this.bars = new Map(page.bars.map((bar) => [bar.open_time, bar]));
     for (const bar of live) if (this.#isNewer(bar, this.bars.get(bar.open_time))) this.bars.set(bar.open_time, bar);
     this.older = page.older;
+    this.loaded = true;
     this.listener.reset();
   }
 

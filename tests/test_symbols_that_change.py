@@ -1,0 +1,151 @@
+"""Symbols that are halted, delisted and traded again while the daemon runs: it says so, and invents nothing."""
+
+from itertools import pairwise
+
+import pytest
+import structlog
+import trio
+from trio.testing import MockClock
+
+from candled.domain.interval import MINUTE
+from candled.feed.interface import DELISTED, ExchangeDescription, Instrument
+from candled.feed.listings import DELISTED_EVERY, Change, Listings
+from tests.memory_daemon import SYMBOLS, MemoryDaemon, make_exchange, open_daemon_on
+
+
+@pytest.fixture
+def autojump_clock() -> MockClock:
+    return MockClock(autojump_threshold=0)
+
+
+def described(**status_by_symbol: str) -> ExchangeDescription:
+    instruments = {symbol: Instrument(symbol, status, 2, 5) for symbol, status in status_by_symbol.items()}
+    return ExchangeDescription("test", instruments, list(status_by_symbol))
+
+
+def test_a_change_of_status_is_told_once() -> None:
+    listings = Listings(described(A="TRADING", B="TRADING"))
+    assert listings.learn(["A", "B"], described(A="BREAK", B="TRADING")) == [Change("A", "TRADING", "BREAK")]
+    assert listings.learn(["A", "B"], described(A="BREAK", B="TRADING")) == []
+    assert listings.status("A") == "BREAK"
+
+
+def test_a_symbol_that_is_not_there_any_more_is_delisted_and_names_like_it_are_told() -> None:
+    listings = Listings(described(LUNAUSDT="TRADING", B="TRADING"))
+    (change,) = listings.learn(["LUNAUSDT", "B"], described(B="TRADING", LUNCUSDT="TRADING"))
+    assert change == Change("LUNAUSDT", "TRADING", DELISTED, ("LUNCUSDT",))
+    assert not listings.is_listed("LUNAUSDT")
+    assert listings.instruments["LUNAUSDT"].price_decimals == 2
+
+
+def test_a_delisted_symbol_is_asked_for_now_and_then_as_it_may_come_back() -> None:
+    listings = Listings(described(A="TRADING", B="TRADING"))
+    listings.learn(["A", "B"], described(B="TRADING"))
+    asked = [listings.to_ask(look) for look in range(1, DELISTED_EVERY + 1)]
+    assert asked == [["B"]] * (DELISTED_EVERY - 1) + [["A", "B"]]
+    assert listings.learn(["A", "B"], described(A="TRADING", B="TRADING")) == [Change("A", DELISTED, "TRADING")]
+
+
+def test_a_symbol_removed_while_it_was_asked_for_stays_forgotten() -> None:
+    listings = Listings(described(A="TRADING"))
+    listings.forget("A")
+    assert listings.learn(["A"], described(A="HALT")) == []
+    assert listings.status("A") == ""
+
+
+async def test_a_halted_symbol_is_told_has_no_bars_and_goes_on_whole(autojump_clock: MockClock) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with open_daemon_on(make_exchange()) as daemon:
+            await daemon.closes(3)
+            daemon.exchange.command("halt:ETHUSDT")
+            await daemon.until(lambda: daemon.status("ETHUSDT").trading_status == "HALT")
+            assert daemon.status("BTCUSDT").trading_status == "TRADING"
+            halted = daemon.exchange.clock.now()
+            await daemon.closes(20, ("BTCUSDT", "PEPEUSDT"))
+            assert max(bar.open_time for bar in daemon.bars("ETHUSDT")) < halted
+            assert daemon.vitals.not_ready_reasons() == ()
+            daemon.exchange.command("halt:ETHUSDT=off")
+            await daemon.until(lambda: daemon.status("ETHUSDT").trading_status == "TRADING")
+            await daemon.closes(5)
+            await daemon.is_whole()
+            times = [bar.open_time for bar in daemon.bars("ETHUSDT")]
+            assert max(b - a for a, b in pairwise(times)) >= 18 * MINUTE
+    told = [(line["event"], line["symbol"]) for line in logs if line["event"].startswith("symbol is")]
+    assert told == [("symbol is not traded", "ETHUSDT"), ("symbol is traded again", "ETHUSDT")]
+
+
+async def test_a_delisted_symbol_is_told_once_and_not_asked_for_all_the_time(autojump_clock: MockClock) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with open_daemon_on(make_exchange()) as daemon:
+            await daemon.closes(3)
+            daemon.exchange.command("delist:ETHUSDT")
+            await daemon.until(lambda: daemon.status("ETHUSDT").trading_status == DELISTED)
+            logs.clear()
+            failures = daemon.pipeline.repairer.counts.failures
+            await daemon.closes(60, ("BTCUSDT", "PEPEUSDT"))
+            assert daemon.pipeline.repairer.counts.failures - failures <= 1
+            assert [line for line in logs if line["log_level"] in ("warning", "error")] == []
+            daemon.exchange.command("delist:ETHUSDT=off")
+            await daemon.until(lambda: daemon.status("ETHUSDT").trading_status == "TRADING")
+            await daemon.closes(3)
+            await daemon.is_whole()
+
+
+async def settings_become(daemon: MemoryDaemon, *symbols: str) -> None:
+    """The settings file names these symbols now, and SIGHUP comes."""
+    daemon.settings = type(daemon.settings)(symbols=symbols, stream_urls=("ws://a",), rest_urls=("http://a",))
+    await daemon.reload.send(None)
+
+
+async def test_an_added_symbol_has_whole_bars_from_its_first_one_on(autojump_clock: MockClock) -> None:
+    async with open_daemon_on(make_exchange((*SYMBOLS, "SOLUSDT"))) as daemon:
+        await daemon.closes(2)
+        filled = [daemon.status(symbol).gaps_filled for symbol in SYMBOLS]
+        await trio.sleep(31)  # somewhere within a minute
+        await settings_become(daemon, *SYMBOLS, "SOLUSDT")
+        await daemon.closes(4, (*SYMBOLS, "SOLUSDT"))
+        await daemon.is_whole((*SYMBOLS, "SOLUSDT"))
+        assert daemon.told.events[-1].position <= daemon.hub.position
+        assert daemon.status("SOLUSDT").live
+        assert [daemon.status(symbol).gaps_filled for symbol in SYMBOLS] == filled, "the others had no gap"
+
+
+async def test_a_removed_symbol_that_comes_back_goes_on_from_its_last_bar(autojump_clock: MockClock) -> None:
+    async with open_daemon_on(make_exchange()) as daemon:
+        await daemon.closes(3)
+        await settings_become(daemon, "BTCUSDT", "PEPEUSDT")
+        await daemon.until(lambda: "ETHUSDT" not in daemon.pipeline.engine.symbols)
+        gone = len(daemon.bars("ETHUSDT"))
+        await daemon.closes(10, ("BTCUSDT", "PEPEUSDT"))
+        assert len(daemon.bars("ETHUSDT")) == gone
+        assert [each.symbol for each in daemon.vitals.status().symbols] == ["BTCUSDT", "PEPEUSDT"]
+        await settings_become(daemon, *SYMBOLS)
+        await daemon.closes(13, ("ETHUSDT",))
+        await daemon.is_whole()
+        closes = [
+            e.bar.open_time for e in daemon.told.events if (e.bar.symbol, e.bar.interval) == ("ETHUSDT", "1m")
+        ]
+        assert len(set(closes)) == len(daemon.bars("ETHUSDT"))
+
+
+async def test_an_unknown_symbol_is_refused_and_the_old_settings_stay(autojump_clock: MockClock) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with open_daemon_on(make_exchange()) as daemon:
+            await daemon.closes(1)
+            await settings_become(daemon, "BTCUSDT", "ETHUDST")
+            await daemon.closes(2)
+            assert list(daemon.pipeline.engine.symbols) == list(SYMBOLS)
+    (line,) = [line for line in logs if line["event"] == "settings not taken, the old ones stay"]
+    assert "ETHUDST (did you mean ETHUSDT" in line["reason"]
+
+
+async def test_settings_that_need_a_restart_are_named_as_long_as_they_wait(autojump_clock: MockClock) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with open_daemon_on(make_exchange()) as daemon:
+            await daemon.closes(1)
+            for _ in range(2):
+                daemon.settings = type(daemon.settings)(symbols=SYMBOLS, close_grace=2.5, connections=2)
+                await daemon.reload.send(None)
+                await trio.sleep(1)
+    waiting = [line["settings"] for line in logs if line["event"] == "changed settings wait for a restart"]
+    assert waiting == [["stream_urls", "rest_urls", "close_grace", "connections"]] * 2

@@ -1,0 +1,144 @@
+"""The chart in headless Chromium on a real daemon and a real embedded exchange, each a process of its own."""
+
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import httpx
+import pytest
+import trio
+
+from candled.client import open_trio_client
+from tests.acceptance.processes import open_daemon, open_exchange
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+
+SYMBOL = "BTCUSDT"
+SPEED = 30
+NUMBERS = (
+    "open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume",
+)  # fmt: skip
+NOTE_FORMING = """
+    window.counts = {};  // trade counts that the newest bar was seen with, by its open time
+    setInterval(() => {
+        const bar = candled.bars().at(-1);
+        if (!bar.closed) (counts[bar.open_time] ??= new Set()).add(bar.trade_count);
+    }, 20);
+"""
+COUNTS = ("trade_count", "first_trade_id", "last_trade_id", "complete", "revision")
+
+
+@asynccontextmanager
+async def exchange_and_daemon(tmp_path):
+    """Both, with an hour of bars from before the daemon's first start."""
+    async with (
+        open_exchange(f"--speed={SPEED}", "--weight-limit=100000") as exchange,
+        open_daemon(
+            exchange, tmp_path / "data", "--backfill-hours=1", "--rest-weight-per-minute=100000"
+        ) as daemon,
+    ):
+        yield exchange, daemon
+
+
+async def opened(page, daemon):
+    """Go to the chart and wait until it shows bars, live."""
+    await page.open(f"http://{daemon.http}/#{SYMBOL}/1m")
+    await page.wait_for("document.body.dataset.state === 'live' && candled.drawn().length > 30", 40)
+
+
+async def told(daemon):
+    """What ``GetBars`` says of each closed bar, by open time in milliseconds."""
+    async with open_trio_client(daemon.grpc) as client:
+        bars = [bar async for bars in client.bar_pages(SYMBOL, "1m", None, None) for bar in bars]
+    return {
+        round(bar.open_time.timestamp() * 1000): [getattr(bar, name) for name in NUMBERS + COUNTS] for bar in bars
+    }
+
+
+async def shown(page):
+    """What the page knows of each closed bar, in the same form, and what it has drawn of every bar."""
+    known, drawn = await page.evaluate("[candled.bars(), candled.drawn()]")
+    closed = {
+        bar["open_time"]: [*(Decimal(bar[name]) for name in NUMBERS), *(bar[name] for name in COUNTS)]
+        for bar in known
+        if bar["closed"]
+    }
+    floats = [[bar["open_time"] / 1000, *(float(bar[name]) for name in NUMBERS[:4])] for bar in known]
+    assert floats == [[point[name] for name in ("time", "open", "high", "low", "close")] for point in drawn]
+    return closed
+
+
+async def equal(page, daemon):
+    """Until the page shows exactly the bars that ``GetBars`` gives; they are many, and two at least are whole."""
+    with trio.move_on_after(40):
+        while True:
+            on_page, from_api = await shown(page), await told(daemon)
+            if on_page == from_api and sum(bar[-2] for bar in on_page.values()) > 1:
+                return on_page
+            await trio.sleep(0.1)
+    assert on_page == from_api
+    raise AssertionError(f"hardly a bar is complete: {on_page}")
+
+
+def own_problems(page):
+    """Errors of the page itself; that the daemon does not answer is the browser's own note."""
+    return [problem for problem in page.problems if '"source": "network"' not in problem]
+
+
+async def test_candles_equal_get_bars_and_the_forming_bar_moves(page, tmp_path) -> None:
+    with trio.fail_after(120):
+        async with exchange_and_daemon(tmp_path) as (_, daemon):
+            await opened(page, daemon)
+            before = await equal(page, daemon)
+            await page.evaluate(NOTE_FORMING)
+            await page.wait_for("Object.values(window.counts).some(counts => counts.size >= 3)")
+            await page.wait_for(f"candled.bars().filter(bar => bar.closed).length > {len(before) + 1}")
+            await equal(page, daemon)
+            assert page.problems == []
+
+
+async def test_a_gap_is_seen_and_repaired_on_screen(page, tmp_path) -> None:
+    with trio.fail_after(120):
+        async with (
+            exchange_and_daemon(tmp_path) as (exchange, daemon),
+            httpx.AsyncClient(base_url=exchange.rest) as market,
+        ):
+            await opened(page, daemon)
+            await equal(page, daemon)
+            (await market.post("/faults", content="lose=0.3,rest_500=1")).raise_for_status()
+            doubtful = "candled.bars().find(bar => bar.closed && !bar.complete && bar.trade_count)"
+            await page.wait_for(
+                f"{doubtful} && document.getElementById('connection-text').textContent.includes('repairing')", 40
+            )
+            open_time, lacking = await page.evaluate(f"(bar => [bar.open_time, bar.trade_count])({doubtful})")
+            (await market.post("/faults", content="clear")).raise_for_status()
+            repaired = f"candled.bars().find(bar => bar.open_time === {open_time})"
+            await page.wait_for(f"{repaired}.complete && {repaired}.revision > 0", 40)
+            query = {"symbol": SYMBOL, "interval": "1m", "startTime": open_time, "limit": 1}
+            (kline,) = (await market.get("/api/v3/klines", params=query)).json()
+            bar = await page.evaluate(repaired)
+            assert [bar[name] for name in NUMBERS[:5]] == kline[1:6]
+            assert bar["trade_count"] == kline[8] > lacking
+            await page.wait_for(
+                "document.getElementById('connection-text').textContent.startsWith('live · lag')", 40
+            )
+            await equal(page, daemon)
+            assert page.problems == []
+
+
+async def test_it_reconnects_by_itself_after_a_restart_and_lacks_no_bar_of_the_absence(page, tmp_path) -> None:
+    with trio.fail_after(140):
+        async with exchange_and_daemon(tmp_path) as (exchange, daemon):
+            await opened(page, daemon)
+            before = await equal(page, daemon)
+            assert await daemon.stop() == 0
+            await page.wait_for("document.body.dataset.state === 'lost'", 20)
+            again = open_daemon(
+                exchange, daemon.data_dir, f"--http-address={daemon.http}", "--rest-weight-per-minute=100000"
+            )
+            async with again as daemon:
+                await page.wait_for("document.body.dataset.state === 'live'", 40)
+                after = await equal(page, daemon)
+                times = sorted(after)
+                assert times == list(range(times[0], times[-1] + 1, 60_000)), "a minute is missing"
+                assert len(after) > len(before)
+            assert own_problems(page) == []
