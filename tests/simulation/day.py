@@ -65,6 +65,8 @@ async def simulate(scenario: Scenario) -> Outcome:
             wanderer=Wanderer(outcome, random.Random(f"{scenario.seed}/wanderer")),
             outcome=outcome,
         )
+        if scenario.piecemeal:
+            mishaps.begin_piecemeal()
         await _live(world)
         mishaps.end_all()
         await _finish(world)

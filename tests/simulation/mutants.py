@@ -16,7 +16,6 @@ from candled.engine.engine import Engine
 from candled.engine.exchange_time import ExchangeTime
 from candled.engine.minute import Minute
 from candled.engine.symbol import SymbolEngine
-from candled.feed import repair
 from candled.stream.tokens import LivePoint
 
 Planted = Callable[[], Any]
@@ -176,7 +175,6 @@ MUTANTS: Final[dict[str, Planted]] = {
     "some revisions are not told": _replaced(SymbolEngine, "_publish", _some_revisions_are_not_told),
     "withheld minutes are forgotten": _replaced(SymbolEngine, "_close_due", _withheld_minutes_are_forgotten),
     "a close is told twice": _replaced(Engine, "handle", _closes_are_told_twice),
-    "an id is given up after one answer without it": lambda: mock.patch.object(repair, "UNFILLABLE_TRIES", 1),
     "a restart goes on from the newest bar alone": _only_the_newest_bar_is_restored,
     "the exchange's answers are believed to take no time": _replaced(
         ExchangeTime, "synchronise", _answers_take_no_time
