@@ -204,12 +204,16 @@ class Hub:
         subscription.go_live(snapshots)
 
     @property
+    def position(self) -> int:
+        """Position of the newest closed bar published or stored."""
+        return max(self._position, self._stored.stored_position)
+
+    @property
     def here(self) -> LivePoint:
         """Where a stream that begins now begins: resuming from here misses nothing that it is to be told."""
-        position = max(self._position, self._stored.stored_position)
-        if 0 < self._owed_from <= position:
+        if 0 < self._owed_from <= self.position:
             return LivePoint.before(self._owed_from)
-        return LivePoint.after(position)
+        return LivePoint.after(self.position)
 
     def unstored_after(self, selection: Selection, point: LivePoint | None, start_time: int) -> list[Message]:
         """Messages of the closed bars that stored bars may lack, in order.
