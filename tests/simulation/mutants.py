@@ -143,13 +143,6 @@ def _only_the_newest_bar_is_restored() -> Any:
     return mock.patch.object(pipeline, "_bars_to_go_on_from", newest)
 
 
-def _answers_take_no_time(synchronise: Any) -> Any:
-    def hasty(self: ExchangeTime, server_time: int, asked: float, received: float) -> None:
-        synchronise(self, server_time, received, received)
-
-    return hasty
-
-
 def _a_jump_is_speed(believed_rate: Any) -> Any:
     return lambda self: self._rates[-1]
 
@@ -176,9 +169,6 @@ MUTANTS: Final[dict[str, Planted]] = {
     "withheld minutes are forgotten": _replaced(SymbolEngine, "_close_due", _withheld_minutes_are_forgotten),
     "a close is told twice": _replaced(Engine, "handle", _closes_are_told_twice),
     "a restart goes on from the newest bar alone": _only_the_newest_bar_is_restored,
-    "the exchange's answers are believed to take no time": _replaced(
-        ExchangeTime, "synchronise", _answers_take_no_time
-    ),
     "a jump of the exchange's clock is taken for speed": _replaced(
         ExchangeTime, "_believed_rate", _a_jump_is_speed
     ),
