@@ -11,6 +11,7 @@ from candled.domain.interval import INTERVALS, MINUTE
 from candled.domain.trade import Trade
 from candled.engine.engine import Engine
 from candled.engine.rollup import RollUp
+from candled.lags import Lags
 
 START = 1_700_006_400_000_000 // (60 * MINUTE) * (60 * MINUTE)
 
@@ -42,6 +43,7 @@ async def test_a_repaired_bar_of_an_hour_ago_is_right_though_the_disk_lags_behin
         wanted=lambda _symbol: (),
         wake_repair=lambda: None,
         stored=FullDisk(),
+        lags=Lags(),
     )
     send, receive = trio.open_memory_channel[FeedEvent](1_000)
     closed, _unread = trio.open_memory_channel[list[BarEvent]](1_000)
