@@ -16,7 +16,6 @@ from candled.engine.engine import Engine
 from candled.engine.exchange_time import ExchangeTime
 from candled.engine.minute import Minute
 from candled.engine.symbol import SymbolEngine
-from candled.stream.tokens import LivePoint
 
 Planted = Callable[[], Any]
 """Makes a context manager in which the fault is there."""
@@ -147,10 +146,6 @@ def _a_jump_is_speed(believed_rate: Any) -> Any:
     return lambda self: self._rates[-1]
 
 
-def _owed_bars_are_claimed() -> Any:
-    return mock.patch.object(LivePoint, "claimed", LivePoint.of)
-
-
 MUTANTS: Final[dict[str, Planted]] = {
     "a gap is believed to end one id early": _replaced(Continuity, "missing", _gap_ends_one_early),
     "a duplicate counts twice": _replaced(Continuity, "see", _duplicates_count),
@@ -172,5 +167,4 @@ MUTANTS: Final[dict[str, Planted]] = {
     "a jump of the exchange's clock is taken for speed": _replaced(
         ExchangeTime, "_believed_rate", _a_jump_is_speed
     ),
-    "a resume token claims bars that are still to be told": _owed_bars_are_claimed,
 }
