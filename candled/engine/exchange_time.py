@@ -62,6 +62,8 @@ class ExchangeTime:
         if self.is_absurd(event_time, local):
             return
         if self._newest is None or event_time >= self._extrapolate(local):
+            if self._newest is not None and event_time > self._newest[0]:
+                self._rate = max(self._rate, 1.0)  # a clock that stood does so no more
             self._newest = (event_time, local)
 
     def synchronise(self, server_time: int, asked: float, received: float) -> None:

@@ -100,19 +100,19 @@ class SymbolEngine:
         self._carried_id = first.previous_trade_id
         self._carried_close = first.open
         self.continuity.anchor(floor, newest.known_trade_id)
-        previous: Bar | None = None
+        close_time, known = first.open_time, first.previous_trade_id
         for number, bar in enumerate(bars):
-            if previous is not None and previous.close_time < bar.open_time:
-                self._withheld.add(previous.close_time // MINUTE, bar.open_time // MINUTE - 1)
-            if previous is not None and bar.previous_trade_id > previous.known_trade_id:
-                self.continuity.unsee(previous.known_trade_id + 1, bar.previous_trade_id)
+            if close_time < bar.open_time:
+                self._withheld.add(close_time // MINUTE, bar.open_time // MINUTE - 1)
+            self.continuity.unsee(known + 1, bar.previous_trade_id)
             if not bar.complete:
                 self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar))
                 self._incomplete.add(bar.open_time)
-                self.continuity.unsee(bar.previous_trade_id + 1, bar.last_trade_id)
+                # What it says of the id before it may be older than what those before it say.
+                self.continuity.unsee(max(known, bar.previous_trade_id) + 1, bar.last_trade_id)
             elif _is_beside_a_hole(bars, number):
                 self._resume(self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar)), bar)
-            previous = bar
+            close_time, known = bar.close_time, max(known, bar.known_trade_id)
         self._dirty = True
 
     def reopen(self, open_time: int, stored: Bar | None) -> None:

@@ -172,9 +172,10 @@ class _SymbolRepair:
         return True
 
     async def _last_before(self, time: int) -> int | None:
-        """Id of the last trade before a time, if there are any after it. Pages lack what the exchange has not."""
+        """Id of the last trade before a time, if any is known after it. Pages lack what the exchange has not."""
         trades, _ = await self._source.aggregates_since(self._symbol, time, PAGE)
-        at = trades[0].first_id if trades else None
+        known = [trade.first_id for trade in trades] or [first for first, _ in self._wishes.missing(self._symbol)]
+        at = known[0] if known else None
         while at:
             at = max(0, at - PAGE)
             earlier = [row.last_id for row in await self._source.trades(self._symbol, at, PAGE) if row.time < time]

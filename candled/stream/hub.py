@@ -205,21 +205,15 @@ class Hub:
 
     @property
     def position(self) -> int:
-        """Position of the newest closed bar published; 0 before there was any."""
-        return self._position
+        """Position of the newest closed bar published or stored."""
+        return max(self._position, self._stored.stored_position)
 
     @property
     def here(self) -> LivePoint:
         """Where a stream that begins now begins: resuming from here misses nothing that it is to be told."""
-        position = self.position
-        if 0 < self._owed_from <= position:
+        if 0 < self._owed_from <= self.position:
             return LivePoint.before(self._owed_from)
-        return LivePoint.after(position)
-
-    @property
-    def position(self) -> int:
-        """Position of the newest closed bar published or stored."""
-        return max(self._position, self._stored.stored_position)
+        return LivePoint.after(self.position)
 
     def unstored_after(self, selection: Selection, point: LivePoint | None, start_time: int) -> list[Message]:
         """Messages of the closed bars that stored bars may lack, in order.

@@ -203,7 +203,7 @@ class Subscription:
             else:
                 keys = list(self._forming)[: limit - len(out)]
                 out += [self._forming.pop(key) for key in keys]
-        if not out and self._live and self.ended is None and now - self._quiet_since >= self._heartbeat:
+        if not out and self._live and self.ended is None and now >= self._quiet_since + self._heartbeat:
             out.append(Message(_HEARTBEAT, None, 0))
         if out:
             self._quiet_since = now

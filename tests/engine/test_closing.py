@@ -297,6 +297,17 @@ def test_a_stored_incomplete_bar_is_rebuilt_whole_and_revised() -> None:
     assert events[-1].bar.trade_count == 10
 
 
+def test_a_stored_bar_that_closed_before_a_repair_does_not_make_repaired_trades_count_again() -> None:
+    first = begun()
+    arrive(first, trade(13, 125))  # trades 11 and 12 are missing
+    late = arrive(first, trade(14, 181))[0].bar
+    assert (late.open_time, late.previous_trade_id, late.complete) == (START + 2 * MINUTE, 10, False)
+    repaired_bars = [event.bar for event in repaired(first, trade(11, 30), trade(12, 70)) if event.bar.closed]
+    engine = Engine(["X"])
+    engine.symbols["X"].restore([*repaired_bars[:2], late])  # a crash lost the last revision
+    assert engine.symbols["X"].continuity.missing == [(13, 13)]
+
+
 def test_a_stored_bar_is_never_replaced_by_a_poorer_one() -> None:
     first = begun()
     arrive(first, trade(11, 5), trade(12, 6))

@@ -69,6 +69,15 @@ def test_a_clock_that_stands_is_noticed_with_the_next_reading() -> None:
     assert time.seconds_until(START + 3600 * SECOND, 8.0) == float("inf")
 
 
+def test_a_message_shows_that_a_clock_that_stood_runs_again() -> None:
+    time = ExchangeTime()
+    for local in (0.0, 2.0, 4.0):
+        time.synchronise(START, local, local)
+    assert time.now(10.0) == START
+    time.observe(START + SECOND, 10.0)
+    assert time.now(11.0) == START + 2 * SECOND
+
+
 def test_it_never_goes_back() -> None:
     time = ExchangeTime()
     time.observe(START + 10 * SECOND, 0.0)

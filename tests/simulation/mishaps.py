@@ -36,6 +36,8 @@ BLOWS: Final = ("cut", "shutdown", "half")
 WEATHER: Final = ("cut_per_byte", "delay", "down", "cut_all")
 WORLD: Final = ("sleep", "slow_disk", "short_pages", "false_time")
 """The machine sleeps, so that the exchange runs ahead; the disk is slow; REST is stingy, or its clock is wrong."""
+_PIECEMEAL: Final = ("late=0.2/5s", "rest_delay=2s")
+"""With pages of a few trades: an aggregate often comes when a part of it is known."""
 
 
 class Disk:
@@ -86,13 +88,14 @@ class RestMoods:
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
-        self.short_pages = False
+        self.pages_max: int | None = None
+        """Most rows of a page of trades, if it is short."""
         self.clock_error = 0
         """Microseconds."""
 
     def page(self) -> int | None:
         """How many rows of an answer come."""
-        return self._rng.randint(1, 7) if self.short_pages else None
+        return None if self.pages_max is None else self._rng.randint(1, self.pages_max)
 
 
 class Mishaps:
@@ -115,6 +118,12 @@ class Mishaps:
         self._exchange = exchange
         self._network = network
         self._outcome = outcome
+
+    def begin_piecemeal(self) -> None:
+        """Messages are late and REST is slow and stingy, until ``end_all``."""
+        self.moods.pages_max = 2
+        for fault in _PIECEMEAL:
+            self._exchange.command(fault)
 
     async def run(self) -> None:
         """Let things go wrong until cancelled."""
@@ -162,9 +171,9 @@ class Mishaps:
                 await trio.sleep(duration)
                 self.disk.is_slow = False
             case "short_pages":
-                self.moods.short_pages = True
+                before, self.moods.pages_max = self.moods.pages_max, 7
                 await trio.sleep(duration)
-                self.moods.short_pages = False
+                self.moods.pages_max = before
             case "false_time":
                 self.moods.clock_error = int(rng.uniform(-90, 90) * MICROSECONDS)
                 self.lie = max(self.lie, self.moods.clock_error)
@@ -184,9 +193,10 @@ class Mishaps:
         """Everything is well again."""
         weather = self._network.weather
         weather.cut_per_byte = weather.longest_delay_s = weather.refuse = 0.0
-        weather.is_down = self.disk.is_slow = self.moods.short_pages = False
+        weather.is_down = self.disk.is_slow = False
+        self.moods.pages_max = None
         self.moods.clock_error = 0
-        for fault in FAULTS:
+        for fault in (*FAULTS, *_PIECEMEAL):
             self._exchange.command(_off(fault))
 
 

@@ -1,14 +1,19 @@
 """Faults planted in the engine and the feed, one at a time: the simulation must notice each of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 from unittest import mock
 
+from candled import pipeline
+from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
+from candled.domain.feed_event import StreamLive
 from candled.domain.interval import MINUTE
 from candled.domain.trade import Trade
 from candled.engine.continuity import Continuity, Sighting
 from candled.engine.engine import Engine
+from candled.engine.exchange_time import ExchangeTime
 from candled.engine.minute import Minute
 from candled.engine.symbol import SymbolEngine
 
@@ -85,9 +90,70 @@ def _closes_are_told_twice(handle: Any) -> Any:
     return twice
 
 
+def _overlap_is_applied(see: Any) -> Any:
+    def greedy(self: Continuity, first: int, last: int) -> Sighting:
+        sighting: Sighting = see(self, first, last)
+        if sighting is Sighting.OVERLAP:
+            self._seen.add(first, last)
+            self._find_missing()
+            return Sighting.NEW
+        return sighting
+
+    return greedy
+
+
+@contextmanager
+def _first_trade_after_a_reconnect_is_dropped() -> Iterator[None]:
+    """Its id is known, and yet it is not counted."""
+    fresh: set[str] = set()
+    handle, apply = Engine.handle, SymbolEngine.apply
+
+    def handling(self: Engine, event: Any, local: float) -> list[BarEvent]:
+        if isinstance(event, StreamLive):
+            fresh.update(event.symbols)
+        return handle(self, event, local)
+
+    def applying(self: SymbolEngine, trade: Trade, events: list[BarEvent]) -> None:
+        if self.symbol in fresh and self.continuity.floor is not None:
+            fresh.discard(self.symbol)
+            self.continuity.see(trade.first_id, trade.last_id)
+        else:
+            apply(self, trade, events)
+
+    with mock.patch.object(Engine, "handle", handling), mock.patch.object(SymbolEngine, "apply", applying):
+        yield
+
+
+def _late_trades_are_dropped(apply: Any) -> Any:
+    def closed_is_closed(self: SymbolEngine, trade: Trade, events: list[BarEvent]) -> None:
+        minute = self._minutes.get(trade.time - trade.time % MINUTE)
+        if minute is not None and minute.published is not None:
+            self.continuity.see(trade.first_id, trade.last_id)
+        else:
+            apply(self, trade, events)
+
+    return closed_is_closed
+
+
+def _only_the_newest_bar_is_restored() -> Any:
+    async def newest(symbol: str, last: Bar, look_back: int, stored: Any) -> list[Bar]:
+        return [last]
+
+    return mock.patch.object(pipeline, "_bars_to_go_on_from", newest)
+
+
+def _a_jump_is_speed(believed_rate: Any) -> Any:
+    return lambda self: self._rates[-1]
+
+
 MUTANTS: Final[dict[str, Planted]] = {
     "a gap is believed to end one id early": _replaced(Continuity, "missing", _gap_ends_one_early),
     "a duplicate counts twice": _replaced(Continuity, "see", _duplicates_count),
+    "an aggregate is applied though a part of it was counted": _replaced(Continuity, "see", _overlap_is_applied),
+    "the first trade after a reconnect is dropped": _first_trade_after_a_reconnect_is_dropped,
+    "a trade that comes after its bar closed is dropped": _replaced(
+        SymbolEngine, "apply", _late_trades_are_dropped
+    ),
     "complete is claimed without a later trade": _replaced(
         SymbolEngine, "_is_complete", _complete_without_a_later_trade
     ),
@@ -97,4 +163,8 @@ MUTANTS: Final[dict[str, Planted]] = {
     "some revisions are not told": _replaced(SymbolEngine, "_publish", _some_revisions_are_not_told),
     "withheld minutes are forgotten": _replaced(SymbolEngine, "_close_due", _withheld_minutes_are_forgotten),
     "a close is told twice": _replaced(Engine, "handle", _closes_are_told_twice),
+    "a restart goes on from the newest bar alone": _only_the_newest_bar_is_restored,
+    "a jump of the exchange's clock is taken for speed": _replaced(
+        ExchangeTime, "_believed_rate", _a_jump_is_speed
+    ),
 }

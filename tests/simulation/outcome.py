@@ -19,6 +19,10 @@ class Outcome:
     restarts: int = 0
     gaps: int = 0
     overlaps: int = 0
+    """Aggregates that came when a part of them was known."""
+    duplicates: int = 0
+    """Trades that came again: of a second connection, of a successor beside its predecessor, of a repair."""
+    roll_overs: int = 0
     resumes: int = 0
     mishaps: Counter[str] = attrs.Factory(Counter)
     wrong: list[str] = attrs.Factory(list)
@@ -38,6 +42,7 @@ class Outcome:
         return (
             f"bars {self.bars} trades {self.trades} excused {self.excused} updates {self.updates} "
             f"revisions {self.revisions} restarts {self.restarts} gaps {self.gaps} overlaps {self.overlaps} "
+            f"duplicates {self.duplicates} roll-overs {self.roll_overs} "
             f"resumes {self.resumes} mishaps {self.mishaps.total()} wrong {len(self.wrong)} "
             f"{self.log_hash[:12]}"
         )

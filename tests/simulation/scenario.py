@@ -33,12 +33,17 @@ class Scenario:
     feed_events: int = 2_000
     closed_batches: int = 10_000
     ways: RepairWays = attrs.Factory(RepairWays)
+    piecemeal: bool = False
+    """Messages are late and repairs come in small pieces all the time."""
     absence_hours: float = 0.0
     """How long, once, no daemon runs."""
 
     @classmethod
     def drawn(cls, seed: int, *, hours: float | None = None) -> "Scenario":
-        """The scenario of a seed: mostly a few hours; one in fifty is a busy day, one in ten a quiet one."""
+        """The scenario of a seed: mostly a few hours; one in fifty is a busy day, one in ten a quiet one.
+
+        ``hours``: so long instead. From twelve on, the exchange's clock runs as fast as on those days.
+        """
         rng = random.Random(f"{seed}/scenario")
         busy_day, quiet_day = seed % 50 == 7, seed % 10 == 2
         if busy_day:
@@ -50,13 +55,16 @@ class Scenario:
             speed = rng.choice((6.0, 12.0, 30.0))
         if hours is not None:
             length = hours
+            if hours >= 12 and not (busy_day or quiet_day):
+                speed = rng.choice((60.0, 120.0))
+        piecemeal = rng.random() < 0.15
         return cls(
             seed=seed,
             hours=length,
             rate=rate,
             speed=speed,
             mean_pause=rng.choice((10.0, 25.0, 75.0)),
-            stream=rng.choice(("trade", "trade", "aggTrade")),
+            stream="aggTrade" if piecemeal else rng.choice(("trade", "trade", "aggTrade")),
             connections=rng.choice((1, 1, 2)),
             lifetime_s=rng.choice((300.0, 3000.0, 86_400.0)),
             market_faults=rng.choice(("", "", "", "", "unfillable=0.02", "placeholder=0.02", "skip=0.005")),
@@ -64,4 +72,5 @@ class Scenario:
             closed_batches=rng.choice((10_000, 2)),
             ways=rng.choice((RepairWays(), EARLY_WAYS, EARLY_WAYS)),
             absence_hours=rng.uniform(12, 60) if rng.random() < 0.1 else 0.0,
+            piecemeal=piecemeal,
         )

@@ -160,6 +160,16 @@ def test_fifteen_silent_seconds_bring_a_heartbeat() -> None:
     assert 14.8 < subscription.seconds_until_due(15.1) < 15
 
 
+def test_a_heartbeat_is_due_when_the_wait_for_it_is_over_however_that_rounds() -> None:
+    for number in range(200):
+        world, outlet = World(), Recorder()
+        world.now = number / 7
+        subscription = live(world, outlet)
+        assert subscription.take(world.now + 3.3, 10) == []
+        quiet_since = subscription._quiet_since
+        assert told(subscription.take(quiet_since + 15.0, 10)) == [("HEARTBEAT", None)]
+
+
 def test_a_message_sent_directly_puts_the_heartbeat_off() -> None:
     world, outlet = World(), Recorder()
     subscription = live(world, outlet)
