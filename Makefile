@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check lint types imports api lock clean ops-test image
+.PHONY: demo test check lint types imports api lock clean ops-test image soak soak-history
 .DEFAULT_GOAL := help
 
 help: ## this list

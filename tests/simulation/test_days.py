@@ -47,7 +47,7 @@ def test_a_seed_decides_everything_in_any_process_on_any_machine(seed: int) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", range(1, 101))
+@pytest.mark.parametrize("seed", range(1, 31))
 def test_bars_equal_the_ledger_after_the_day_of_a_seed(seed: int) -> None:
-    """A failure is seen again with ``python -m tests.simulation SEED``."""
+    """A failure is seen again with ``python -m tests.simulation SEED``; it takes any range of seeds, too."""
     assert run_seed(seed).wrong == []
