@@ -26,6 +26,7 @@ from candled.feed.binance.rest import BinanceRest, open_rest
 from candled.feed.interface import ExchangeDescription, SourceRefusedError, SourceUnavailableError
 from candled.feed.websocket import connect_tcp
 from candled.history import DurableHistory, HistorySettings, open_history
+from candled.history.directory import read_identity
 from candled.lags import Lags
 from candled.logs import LogCounts
 from candled.metrics import Parts, make_collectors
@@ -41,6 +42,8 @@ from candled.stream.web.chart import ChartSource
 from candled.stream.web.server import serve_http
 from candled.vitals import Vitals
 
+FIRST_ANSWER_SECONDS: Final = 0.5
+"""What was stored before is served after so long a wait for the exchange at the start."""
 CLOSED_BATCHES: Final = 20_000
 """Lists of closed bars that may wait for the disk; with no room left the engine waits, and the feed drops."""
 log = structlog.get_logger(__name__)
@@ -148,8 +151,19 @@ async def _serve_bars(
     rng: random.Random,
     task_status: trio.TaskStatus[Addresses],
 ) -> None:
+    description = None
+    async with _until(stop):
+        patience = FIRST_ANSWER_SECONDS if read_identity(settings.data_dir) else float("inf")
+        with trio.move_on_after(patience):
+            description = await _describe(rest, settings, vitals, rng)
+    if stop.is_set():
+        return
     async with (
-        open_history(settings.data_dir, exchange="", settings=HistorySettings.of(settings)) as history,
+        open_history(
+            settings.data_dir,
+            exchange=description.identity if description else "",
+            settings=HistorySettings.of(settings),
+        ) as history,
         trio.open_nursery() as writer,
     ):
         send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
@@ -160,14 +174,15 @@ async def _serve_bars(
         )
         vitals.keeping(history)
         next_position = positions_of(history.epoch)
-        description = None
         async with send_closed:
             stored = await history.symbols()
             new = [symbol for symbol in settings.symbols if symbol not in stored]
             if new:
                 # Without stored bars of every symbol there is less to serve than to find out.
                 async with _until(stop):
-                    description = await _describe(rest, settings, history, vitals, rng)
+                    if description is None:
+                        description = await _describe(rest, settings, vitals, rng)
+                        history.bind(description.identity)
                     if settings.backfill_hours > 0:
                         await backfill_new(new, settings.backfill_hours, rest, history, next_position)
                 if stop.is_set():
@@ -198,7 +213,8 @@ async def _serve_bars(
                 task_status.started(Addresses(grpc.address, http_address))
                 if description is None:
                     async with _until(stop):
-                        description = await _describe(rest, settings, history, vitals, rng)
+                        description = await _describe(rest, settings, vitals, rng)
+                        history.bind(description.identity)
                 if description is not None and not stop.is_set():
                     await _read_trades(
                         settings,
@@ -321,9 +337,9 @@ class _Shown:
 
 
 async def _describe(
-    rest: BinanceRest, settings: DaemonSettings, history: DurableHistory, vitals: Vitals, rng: random.Random
+    rest: BinanceRest, settings: DaemonSettings, vitals: Vitals, rng: random.Random
 ) -> ExchangeDescription:
-    """Ask the exchange for itself and the symbols, until it answers; its bars and no other's may be kept here."""
+    """Ask the exchange for itself and the symbols, until it answers."""
     backoff = Backoff(rng)
     while True:
         try:
@@ -339,5 +355,4 @@ async def _describe(
             raise UserError(f"The exchange refuses to describe the symbols: {error.args[0]}.") from error
         else:
             description.check(settings.symbols)
-            history.bind(description.identity)
             return description

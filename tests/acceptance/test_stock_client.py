@@ -103,7 +103,9 @@ def check_one_update_per_trade(messages: list[dict[str, Any]]) -> None:
     for updates in by_minute.values():
         counts = [message["nine"][6] for message in updates]
         assert counts == list(range(counts[0], counts[0] + len(counts)))
-    lasts = [message["last"] for message in forming]
+    # The minute that runs at the start is fetched from its beginning meanwhile: its ids come out of order.
+    lasts = [message["last"] for message in forming if message["open_time"] != forming[0]["open_time"]]
+    assert lasts
     assert all(later == earlier + 1 for earlier, later in pairwise(lasts)), "an update for each trade id"
 
 
