@@ -28,18 +28,8 @@ from candled.history.directory import (
 from candled.history.errors import DataDirectoryError
 from candled.history.files import Files
 from candled.history.journal import Journal, JournalDamagedError, journal_files, open_journal
-from candled.history.layout import (
-    SEQUENCES_PER_EPOCH,
-    Delete,
-    Expire,
-    Fold,
-    Layout,
-    MergeRecents,
-    Recent,
-    Rewrite,
-    Segment,
-    Step,
-)
+from candled.history.layout import SEQUENCES_PER_EPOCH, Delete, Expire, Fold, Layout, MergeRecents, Rewrite, Step
+from candled.history.names import Recent, Segment
 from candled.history.settings import HistorySettings
 from candled.history.store import Store
 from candled.history.threads import run_query
