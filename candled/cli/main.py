@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from candled.errors import UserError
+from candled.errors import INTERRUPTED, UserError
 
 COMMANDS: Final = {
     "run": "Run the daemon.",
@@ -49,12 +49,14 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; a user's mistake becomes one sentence and an exit status."""
+        """Run a command; a user's mistake becomes one sentence and an exit status, Ctrl-C a status alone."""
         try:
             return super().invoke(ctx)
         except UserError as error:
             click.echo(f"candled: {error}", err=True)
             ctx.exit(error.exit_status)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

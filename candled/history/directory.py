@@ -137,6 +137,21 @@ def hold_directory(path: Path, *, exchange: str, files: Files) -> Iterator[Direc
         os.close(lock)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the data directory now."""
+    try:
+        lock = os.open(path / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def raise_epoch(directory: Directory, least: int, files: Files) -> Directory:
     """Give this opening a number of at least ``least``, durably: for a directory that lost its identity file.
 
