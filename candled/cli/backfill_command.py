@@ -61,6 +61,7 @@ async def _fill(
     from candled.domain.event import positions_of
     from candled.feed.interface import SourceUnavailableError
     from candled.history import HistorySettings, open_history
+    from candled.history.retries import writing_once
 
     async with parts.open_exchange(settings.rest_urls, settings.rest_weight_per_minute) as rest:
         description = await rest.describe(settings.symbols)
@@ -86,9 +87,11 @@ async def _fill(
                     f"The exchange stopped answering ({error}): what was fetched is stored, call it again."
                 ) from error
             finally:
-                await history.publish()
-            while await history.keep():
-                pass
+                with writing_once(settings.data_dir):
+                    await history.publish()
+            with writing_once(settings.data_dir):
+                while await history.keep():
+                    pass
 
 
 def _minute(moment: datetime) -> int:
