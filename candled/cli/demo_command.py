@@ -12,11 +12,11 @@ import trio
 
 from candled.cli import parts
 from candled.cli.settings_options import load_daemon_settings, load_exchange_settings, settings_options
-from candled.cli.trio_runner import run_trio
+from candled.cli.trio_runner import run_service
 from candled.errors import UserError
 from candled.logs import LogCounts, configure_logging
 from candled.settings import DaemonSettings, ExchangeSettings
-from candled.settings_sources import DEFAULT_SOURCE
+from candled.settings_sources import DEFAULT_SOURCE, show_value
 
 DATA_DIR: Final = "candled-demo-data"
 """Its own, so that made-up bars never lie beside real ones."""
@@ -37,8 +37,9 @@ _OWN: Final = ("stream_urls", "rest_urls")
     defaults={
         "data_dir": DATA_DIR,
         "log_level": "warning",
-        "backfill_hours": "6",
+        "backfill_hours": show_value(BACKFILL_HOURS),
         "grpc_address": "127.0.0.1:50051 or a free port",
+        "http_address": "127.0.0.1:8080 or a free port",
     },
 )
 def command(config: str | None, seed: str | None, speed: str | None, **options: Any) -> None:
@@ -68,7 +69,7 @@ def command(config: str | None, seed: str | None, speed: str | None, **options: 
         symbols=settings.symbols,
         epoch=exchange.epoch or market_epoch(datetime.now(UTC), newest, exchange.speed, settings.data_dir),
     )
-    run_trio(_run, settings, exchange, logs)
+    run_service(_run, settings, exchange, logs)
 
 
 def market_epoch(now: datetime, newest: datetime | None, speed: float, data_dir: Path) -> str:

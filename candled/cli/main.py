@@ -1,5 +1,6 @@
 """The ``candled`` command. Each command lives in a module of its own, imported only when it is used."""
 
+import difflib
 import importlib
 import os
 import signal
@@ -42,6 +43,17 @@ class LazyGroup(click.Group):
         command = importlib.import_module(f"candled.cli.{cmd_name}_command").command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was asked for; one that is not there is answered with the nearest."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if near := difflib.get_close_matches(args[0], COMMANDS, n=1):
+                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table."""
