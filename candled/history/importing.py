@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -81,8 +82,9 @@ async def import_archives(
     async with open_history(data_dir, exchange=exchange, settings=settings) as history:
         for archive in archives:
             progress(done, total, archive.path.name)
+            unpacked = partial(_show_unpacked, progress, done, total, archive)
             with writing_once(data_dir):
-                minutes = await trio.to_thread.run_sync(_read, archive, data_dir)
+                minutes = await trio.to_thread.run_sync(_read, archive, data_dir, unpacked)
                 await _take(history, archive, minutes, report)
             done += archive.path.stat().st_size
         progress(done, total, "sealing")
@@ -93,10 +95,15 @@ async def import_archives(
     return report
 
 
-def _read(archive: Archive, data_dir: Path) -> pa.Table:
+def _show_unpacked(progress: Progress, done: int, total: int, archive: Archive, part: int) -> None:
+    is_whole = part == archive.path.stat().st_size
+    progress(done + part, total, f"{archive.path.name}: adding up" if is_whole else archive.path.name)
+
+
+def _read(archive: Archive, data_dir: Path, unpacked: Callable[[int], None]) -> pa.Table:
     # Beside the bars: there is room for them there, and the next start removes what a kill leaves.
     with tempfile.TemporaryDirectory(prefix="import-", suffix=TEMPORARY, dir=data_dir) as staging:
-        return read_minutes(archive, Path(staging))
+        return read_minutes(archive, Path(staging), unpacked)
 
 
 async def _take(history: DurableHistory, archive: Archive, minutes: pa.Table, report: ImportReport) -> None:

@@ -155,6 +155,27 @@ async def test_a_missing_trade_makes_its_minute_incomplete(tmp_path: Path) -> No
     assert incomplete == [lost[3] // MINUTE * MINUTE]
 
 
+async def test_progress_rises_to_the_size_of_all_files(tmp_path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    archives = [
+        pack(
+            tmp_path,
+            f"BTCUSDT-trades-2026-01-0{day}",
+            [row(tick, milliseconds=False) for tick in ticks(start, 1, 9)],
+        )
+        for day, start in ((1, START), (2, START + DAY))
+    ]
+    await import_archives(
+        tmp_path / "data", archives, exchange="binance", progress=lambda *words: told.append(words)
+    )
+    sizes = [archive.stat().st_size for archive in archives]
+    done = [part for part, _, _ in told]
+    assert done == sorted(done)
+    assert {total for _, total, _ in told} == {sum(sizes)}
+    assert (sizes[0], sum(sizes), f"{archives[0].name}: adding up") in told
+    assert told[-1] == (sum(sizes), sum(sizes), "done")
+
+
 async def test_importing_again_changes_nothing(tmp_path: Path) -> None:
     archive = pack(
         tmp_path, "BTCUSDT-trades-2026-01-01", [row(tick, milliseconds=False) for tick in ticks(START, 1, 900)]
