@@ -30,7 +30,7 @@ from candled.engine.minute import Minute
 from candled.history import connect, open_history
 from candled.history.archive import parse_archive, read_minutes
 from candled.history.files import Files
-from candled.history.layout import Segment
+from candled.history.names import Segment
 from candled.history.parquet import write_segment
 from candled.history.reader import open_memory_database, segment_path
 

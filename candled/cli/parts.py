@@ -50,7 +50,7 @@ async def open_client(target: Target) -> "AsyncIterator[TrioClient]":
         if error.text.startswith("no daemon answers"):
             raise UserError(
                 f"No daemon answers at {target.address}: start one with `candled run` or `candled demo`, "
-                "or give --address."
+                "or give --address; one that speaks TLS answers --tls or --ca alone."
             ) from error
         raise UserError(f"{error.text[:1].upper()}{error.text[1:].rstrip('.')}.") from error
 

@@ -19,7 +19,7 @@ from candled.history.columns import ROW_SCHEMA, rows_from_events
 from candled.history.directory import hold_directory, read_identity
 from candled.history.errors import DataDirectoryError
 from candled.history.files import Files
-from candled.history.layout import Recent, Segment, live_recents, live_segments
+from candled.history.names import Recent, Segment, live_recents, live_segments
 
 Progress = Callable[[int, int, str], None]
 """Called with files done, files in all, and what is at hand."""

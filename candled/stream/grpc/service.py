@@ -79,6 +79,9 @@ class CandleService(v1.CandleServiceBase):
         interval = _interval(message.interval or "1m")
         if not message.symbol:
             raise GRPCError(Status.INVALID_ARGUMENT, "symbol is missing: name one of those that ListSymbols gives")
+        if message.symbol not in self._hub.symbols() and message.symbol in self._status().elsewhere:
+            # Even if bars of it are here: they are from before it moved, and grow no more.
+            raise self._unknown([message.symbol])
         if message.page_size < 0:
             raise GRPCError(
                 Status.INVALID_ARGUMENT, "page_size is negative: give a positive one, or 0 for the default"
@@ -129,6 +132,9 @@ class CandleService(v1.CandleServiceBase):
         request = await self._receive(stream)
         selection = self._selection(request)
         begin = _begin(request)
+        if isinstance(begin, LivePoint | ReplayPoint) and begin.position > self._hub.position:
+            text = "resume_token is ahead of this daemon's history: it is of another daemon, or of the time after"
+            raise GRPCError(Status.INVALID_ARGUMENT, f"{text} a backup that was restored; use start_time")
         # Known once the stream is subscribed; until then nothing is sent either.
         subscription: Subscription | None = None
         wakeup = Wakeup(lambda: subscription is not None and subscription.must_stop)
