@@ -34,6 +34,9 @@ _OWN: Final = ("stream_urls", "rest_urls")
 @click.command("demo")
 @click.option("--seed", metavar="N", help="Seed of the made-up market. [env: CANDLED_SEED; default: 1]")
 @click.option("--speed", metavar="N", help="How many times faster time runs. [env: CANDLED_SPEED; default: 1]")
+@click.option(
+    "--faults", metavar="TEXT", help="Faults of the market, as `candled exchange` has them. [env: CANDLED_FAULTS]"
+)
 @settings_options(
     DaemonSettings,
     without=_OWN,
@@ -45,11 +48,11 @@ _OWN: Final = ("stream_urls", "rest_urls")
         "http_address": "127.0.0.1:8080 or a free port",
     },
 )
-def command(config: str | None, seed: str | None, speed: str | None, **options: Any) -> None:
+def command(config: str | None, seed: str | None, speed: str | None, faults: str | None, **options: Any) -> None:
     """Run the daemon on a made-up market: no network, no account, nothing to set up.
 
     The same daemon as `candled run`, fed by the embedded exchange in the same process. It keeps its bars in a
-    directory of its own and says what to look at next.
+    directory of its own and says what to look at next. To see gaps repaired: `candled demo --faults cut=1m`.
     """
     loaded = load_daemon_settings(config, options)
     settings = loaded.settings
@@ -63,7 +66,7 @@ def command(config: str | None, seed: str | None, speed: str | None, **options: 
         settings = attrs.evolve(settings, grpc_address="127.0.0.1:0")
     if loaded.sources["http_address"] == DEFAULT_SOURCE and _in_use(settings.http_address):
         settings = attrs.evolve(settings, http_address="127.0.0.1:0")
-    exchange = load_exchange_settings(config, {"seed": seed, "speed": speed}).settings
+    exchange = load_exchange_settings(config, {"seed": seed, "speed": speed, "faults": faults}).settings
     logs = configure_logging(settings.log_level, settings.log_format)
     newest = _newest_bar_end(settings.data_dir)
     exchange = attrs.evolve(
