@@ -228,7 +228,10 @@ def stop(stand: Stand, tally: Tally) -> None:
     try:
         status = stand.daemon.wait(timeout=30)
     except subprocess.TimeoutExpired:
-        tally.wrong.append("SIGTERM did not end the daemon within 30 s")
+        load = os.getloadavg()[0]
+        tally.wrong.append(
+            f"SIGTERM did not end the daemon within 30 s ({datetime.now(UTC):%H:%M:%S}, load {load:.0f})"
+        )
         kill(stand.daemon)
     else:
         if status != 0:
