@@ -439,24 +439,25 @@ class SymbolEngine:
         """Tell the closed bars that changed and whose ids are decided, one revision each."""
         if not self._incomplete:
             return
-        price_changed = False
+        changed_until = None
         for open_time in self._window.times(min(self._incomplete)):
             if not self._is_past(open_time):
                 break
             minute = self._window[open_time]
-            repeats = price_changed and minute.trade_count == 0  # an empty bar repeats the close before it
-            price_changed = False
+            # An empty bar repeats the close right before it: between bars that are apart, others may be stored.
+            repeats = changed_until == open_time and minute.trade_count == 0
             if (open_time in self._incomplete or repeats) and not self._is_undecided(open_time):
                 before = minute.last_price if minute.published is None else minute.published.close
                 self._tell(minute, exchange_time, events)
-                price_changed = minute.last_price != before
+                if minute.last_price != before:
+                    changed_until = minute.close_time
 
     def _tell(self, minute: Minute, exchange_time: int, events: list[BarEvent]) -> None:
         """Tell a closed bar as it now is, if that differs from what was told."""
         published = minute.published
         bar = self._closed_bar(minute, revision=1 if published is None else published.revision + 1)
         if published is not None:
-            if bar.trade_count < published.trade_count and not bar.complete:
+            if not bar.complete and (published.complete or bar.trade_count < published.trade_count):
                 return  # rebuilt from less than was once counted: what was told is nearer the truth
             known = replace(published, revision=bar.revision, previous_trade_id=bar.previous_trade_id)
             if bar == known:
