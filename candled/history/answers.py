@@ -49,7 +49,8 @@ class Answers:
         low = rule.floor(self._known.first[symbol])
         if start is not None and start > low:
             low = start if rule.floor(start) == start else rule.end(rule.floor(start))
-        high = known_until if end is None else min(end, known_until)
+        # The end is that of open times: the last bar's minutes reach past it.
+        high = known_until if end is None else min(rule.end(rule.floor(end - 1)), known_until)
         # Windows that double, since bars may be missing: files outside a window are not opened.
         window = max(limit, _FIRST_WINDOW) * (rule.length or 31 * 1440 * MINUTE)
         found: list[Bar] = []
