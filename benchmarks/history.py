@@ -75,8 +75,8 @@ def bare_limits(path: Path) -> None:
     connection.execute("CREATE TABLE one (number BIGINT)")
     committed = timed(lambda: connection.execute("INSERT INTO one VALUES (1)"), 200)
     connection.close()
-    say("limit: write and fdatasync of 600 bytes", f"median {median_ms(synced)} ms")
-    say("limit: DuckDB's commit of one row of one column", f"median {median_ms(committed)} ms")
+    say("limit: write and fdatasync of 600 bytes", spread(synced))
+    say("limit: DuckDB's commit of one row of one column", spread(committed))
 
 
 async def commit_cost(path: Path, symbols: int, rounds: int) -> None:
@@ -100,10 +100,10 @@ async def commit_cost(path: Path, symbols: int, rounds: int) -> None:
             published.append(time.perf_counter() - started)
     say(
         f"commit of a closed minute, {symbols} symbols",
-        f"median {median_ms(spent)} ms (must be below {5 if symbols < 100 else 50}), "
+        f"{spread(spent)} (must be below {5 if symbols < 100 else 50}), "
         f"worst {max(spent) * 1e3:.1f} ms, processor {used / rounds * 1e3:.1f} ms",
     )
-    say(f"publication of a minute, {symbols} symbols", f"median {median_ms(published)} ms")
+    say(f"publication of a minute, {symbols} symbols", spread(published))
 
 
 async def make_year(path: Path) -> None:
@@ -168,7 +168,7 @@ def queries(path: Path) -> None:
             cpu = processor_ms(lambda sql=sql: connection.sql(sql).to_arrow_table(), 3)
             say(
                 f"year of 3 symbols: {name}",
-                f"median {median_ms(times)} ms, processor {cpu:.0f} ms",
+                f"{spread(times)}, processor {cpu:.0f} ms",
             )
 
 
@@ -271,8 +271,9 @@ def processor_ms(work: Callable[[], object], count: int) -> float:
     return (time.process_time() - started) / count * 1e3
 
 
-def median_ms(times: list[float]) -> str:
-    return f"{statistics.median(times) * 1e3:.1f}"
+def spread(times: list[float]) -> str:
+    """The median, and the best, which is what it takes when nobody else wants the processor."""
+    return f"median {statistics.median(times) * 1e3:.1f} ms, best {min(times) * 1e3:.1f} ms"
 
 
 def say(what: str, figure: str) -> None:
