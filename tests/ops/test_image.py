@@ -93,7 +93,7 @@ def get(url: str) -> str | None:
         return None
 
 
-def eventually(look: Callable[[], Any], seconds: float = 60) -> Any:
+def eventually(look: Callable[[], Any], seconds: float = 100) -> Any:
     deadline = time.monotonic() + seconds
     while True:
         result = look()
