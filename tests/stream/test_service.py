@@ -14,7 +14,8 @@ from h2.events import ConnectionTerminated
 from candled.api import candles_pb2 as pb
 from candled.domain.interval import INTERVALS, MINUTE
 from candled.stream.grpc.limits import Limits
-from candled.stream.grpc.server import AddressError, GrpcServer, open_grpc_server
+from candled.stream.grpc.server import GrpcServer, open_grpc_server
+from candled.stream.sockets import AddressError
 from tests.stream.grpc_client import Client, Reader, dial, in_thread, kinds
 from tests.stream.support import START, SYMBOLS, World, close, five_minutes, minute, open_service, revise, update
 from tests.stream.test_slow_clients import RawClient, until_streams
