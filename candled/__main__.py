@@ -1,4 +1,6 @@
-"""``candled``, and ``python -m candled``: Ctrl-C ends it quietly even while it is still being imported."""
+"""``candled``, and ``python -m candled``: Ctrl-C is quiet while it is being imported, and while it ends."""
+
+import signal
 
 from candled.errors import INTERRUPTED
 
@@ -11,6 +13,10 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
+    finally:
+        # Everything is done: a second Ctrl-C while the interpreter ends must not spoil the exit status.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

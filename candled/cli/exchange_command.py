@@ -8,7 +8,7 @@ import trio
 
 from candled.cli import parts
 from candled.cli.settings_options import load_exchange_settings, settings_options
-from candled.cli.trio_runner import end_line, run_service
+from candled.cli.trio_runner import end_line, run_trio
 from candled.exchange import faults
 from candled.settings import ExchangeSettings
 
@@ -28,7 +28,7 @@ def command(config: str | None, **options: Any) -> None:
     `candled run --stream-urls ws://127.0.0.1:9443 --rest-urls http://127.0.0.1:9443`.
     """
     settings = load_exchange_settings(config, options).settings
-    run_service(_serve, settings)
+    run_trio(_serve, settings)
 
 
 async def _serve(settings: ExchangeSettings) -> None:

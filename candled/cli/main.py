@@ -61,7 +61,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; a user's mistake becomes one sentence and an exit status."""
+        """Run a command; a user's mistake becomes one sentence and an exit status, Ctrl-C a status alone."""
         try:
             return super().invoke(ctx)
         except UserError as error:

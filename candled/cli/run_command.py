@@ -6,7 +6,7 @@ import click
 
 from candled.cli import parts
 from candled.cli.settings_options import load_daemon_settings, settings_options
-from candled.cli.trio_runner import run_service
+from candled.cli.trio_runner import run_trio
 from candled.logs import configure_logging
 from candled.settings import DaemonSettings
 
@@ -27,4 +27,4 @@ def command(config: str | None, **options: Any) -> None:
 
     settings = read()
     logs = configure_logging(settings.log_level, settings.log_format)
-    run_service(parts.run_daemon, settings, logs, read)
+    run_trio(parts.run_daemon, settings, logs, read)

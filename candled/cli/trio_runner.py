@@ -1,6 +1,5 @@
 """Run the Trio part of a command: errors for users come out of their groups, Ctrl-C ends without a traceback."""
 
-import signal
 from collections.abc import Awaitable, Callable
 from traceback import clear_frames
 from typing import Any
@@ -30,17 +29,6 @@ def run_trio(function: Callable[..., Awaitable[Any]], *arguments: object) -> Non
         if others is None:
             raise SystemExit(INTERRUPTED) from None
         raise
-
-
-def run_service(function: Callable[..., Awaitable[Any]], *arguments: object) -> None:
-    """Run what a signal ends in order; once it has ended, a further signal changes nothing.
-
-    Raises:
-        UserError: as ``run_trio`` does.
-    """
-    run_trio(function, *arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def end_line(text: str) -> None:

@@ -7,7 +7,14 @@ from typing import Final, cast
 from urllib.parse import urlsplit
 
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
+from trio_websocket import (
+    CloseReason,
+    ConnectionClosed,
+    ConnectionRejected,
+    HandshakeError,
+    WebSocketConnection,
+    wrap_client_stream,
+)
 from wsproto.utilities import LocalProtocolError
 
 from candled.feed.interface import Connect
@@ -29,6 +36,19 @@ ConnectionLost = (
     trio.TooSlowError,
 )
 """What ends a connection, or keeps it from being made, without anything being wrong with candled."""
+
+
+def why_lost(error: BaseException) -> str:
+    """One of ``ConnectionLost`` in words."""
+    match error:
+        case trio.TooSlowError() if not str(error):
+            return f"no answer within {HANDSHAKE_SECONDS:g} s"
+        case ConnectionClosed(reason=CloseReason() as reason):
+            return f"closed with {reason.code} {reason.reason or reason.name}"
+        case ConnectionRejected():
+            return f"refused with status {error.status_code}"
+    cause = error.__cause__ or error
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 class _Queue(trio.abc.SendChannel[str | bytes]):

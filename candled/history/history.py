@@ -22,7 +22,7 @@ from candled.history.directory import (
     raise_epoch,
     remove_temporary,
 )
-from candled.history.errors import DataDirectoryError
+from candled.history.errors import not_writable
 from candled.history.files import Files
 from candled.history.interface import HistoryStatistics
 from candled.history.journaling import Journaling, set_aside
@@ -84,7 +84,7 @@ def _open(
         if not directory.found_identity:
             directory = raise_epoch(directory, _epoch_after(journal, segments, recents), files)
     except OSError as error:
-        raise _not_writable(path, error) from error
+        raise not_writable(path, error) from error
     layout = Layout(
         epoch=directory.epoch,
         grace=settings.grace,
@@ -164,7 +164,7 @@ class DurableHistory:
         try:
             self._directory = bind_to_exchange(self._directory, exchange, self._files)
         except OSError as error:
-            raise _not_writable(self._directory.path, error) from error
+            raise not_writable(self._directory.path, error) from error
 
     async def store(self, events: Sequence[BarEvent]) -> None:
         """See ``History``. While the disk refuses, it is tried again until it takes them.
@@ -350,7 +350,3 @@ def _epoch_after(journal: pa.Table, segments: Iterable[Segment], recents: Iterab
     positions = positions_from_rows(journal)
     sequences = [*(segment.sequence for segment in segments), *(recent.last for recent in recents)]
     return 1 + max(max(positions, default=0) >> POSITION_BITS, max(sequences, default=0) // SEQUENCES_PER_EPOCH)
-
-
-def _not_writable(path: Path, error: OSError) -> DataDirectoryError:
-    return DataDirectoryError(f"cannot write to {path} ({error.strerror}): make it writable")

@@ -1,6 +1,8 @@
 """Going on while the disk refuses: every write is tried until it succeeds, and why it does not is told."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, TypeVar
 
 import duckdb
@@ -49,6 +51,21 @@ class Retries:
                 return result
             await trio.sleep(delay)
             delay = min(delay * 2, self._delay_max)
+
+
+@contextmanager
+def writing_once(path: Path) -> Iterator[None]:
+    """For work that is given up when the disk refuses it: that is then a sentence for the user.
+
+    Raises:
+        DataDirectoryError: the disk did refuse.
+    """
+    try:
+        yield
+    except (OSError, duckdb.IOException) as error:
+        raise DataDirectoryError(
+            f"cannot write to {path} ({first_line(error)}): what is stored already is kept; mend it and call again"
+        ) from error
 
 
 def first_line(error: BaseException) -> str:

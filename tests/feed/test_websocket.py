@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 
+import pytest
 import trio
 import trio.testing
+from trio_websocket import CloseReason, ConnectionClosed, ConnectionRejected
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Request, TextMessage
 
-from candled.feed.websocket import QUEUE_FRAMES, open_frames
+from candled.feed.websocket import QUEUE_FRAMES, open_frames, why_lost
 
 
 async def serve(stream: trio.abc.Stream, answers: Callable[[Event], list[bytes | Event]]) -> None:
@@ -86,3 +88,19 @@ async def test_frames_that_find_the_queue_full_wait_their_turn() -> None:
                     received += await frames.receive()
                 assert received == texts
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionClosed(CloseReason(1006, None)), "closed with 1006 ABNORMAL_CLOSURE"),
+        (ConnectionClosed(CloseReason(1001, "going away")), "closed with 1001 going away"),
+        (ConnectionRejected(503, (), b""), "refused with status 503"),
+        (trio.TooSlowError(), "no answer within 10 s"),
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+        (trio.BrokenResourceError(), "BrokenResourceError"),
+    ],
+    ids=str,
+)
+def test_the_end_of_a_connection_is_told_in_words(error: Exception, words: str) -> None:
+    assert why_lost(error) == words

@@ -229,7 +229,7 @@ async def test_incomplete_bars_are_found_for_the_repair(tmp_path: Path) -> None:
 
 async def test_the_writer_stores_what_is_in_the_channel_before_it_ends(tmp_path: Path) -> None:
     bars = [minute(number) for number in range(50)]
-    with trio.fail_after(20):
+    with trio.fail_after(50):
         async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
             async with trio.open_nursery() as nursery:
                 send, receive = trio.open_memory_channel[list[BarEvent]](100)

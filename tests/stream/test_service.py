@@ -179,10 +179,9 @@ async def test_a_resume_token_of_another_directory_does_not_pass_over_bars_in_si
     fresh = World(clock=trio.current_time)
     fresh.publish_and_store(close(minute(0), 1))
     async with open_service(fresh) as server:
-        with dial(server.address) as other:
-            with pytest.raises(grpc.RpcError) as caught:
-                request = pb.StreamBarsRequest(resume_token=message.resume_token)
-                await in_thread(lambda: next(iter(other.stream_bars(request))))
+        request = pb.StreamBarsRequest(resume_token=message.resume_token)
+        with dial(server.address) as other, pytest.raises(grpc.RpcError) as caught:
+            await in_thread(lambda: next(iter(other.stream_bars(request))))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "ahead of this daemon's history" in caught.value.details()
 
