@@ -15,6 +15,7 @@ from candled.api import candles_pb2 as pb
 from candled.domain.interval import INTERVALS, MINUTE
 from candled.stream.grpc.limits import Limits
 from candled.stream.grpc.server import AddressError, GrpcServer, open_grpc_server
+from candled.stream.tokens import LivePoint, ReplayPoint
 from tests.stream.grpc_client import Client, Reader, dial, in_thread, kinds
 from tests.stream.support import START, SYMBOLS, World, close, five_minutes, minute, open_service, revise, update
 from tests.stream.test_slow_clients import RawClient, until_streams
@@ -269,6 +270,19 @@ async def test_a_bad_stream_request_is_refused_with_a_sentence(
     assert error is not None
     assert error.code() is code
     assert text in error.details()
+
+
+@pytest.mark.parametrize("point", [LivePoint.after(8), ReplayPoint(8, START, "1m", START, "BTCUSDT")])
+async def test_a_resume_token_beyond_everything_in_the_history_is_refused(
+    world: World, client: Client, point: LivePoint | ReplayPoint
+) -> None:
+    world.publish_and_store(close(minute(0), 7))
+    error = await Reader(client.stream_bars(pb.StreamBarsRequest(resume_token=point.token()))).ended()
+    assert error is not None
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == (
+        "resume_token is of another data directory, or of bars that this one lost: use start_time instead"
+    )
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ class CandleService(v1.CandleServiceBase):
     async def _stream_bars(self, stream: Stream[v1.StreamBarsRequest, Any]) -> None:
         request = await self._receive(stream)
         selection = self._selection(request)
-        begin = _begin(request)
+        begin = self._begin(request)
         # Known once the stream is subscribed; until then nothing is sent either.
         subscription: Subscription | None = None
         wakeup = Wakeup(lambda: subscription is not None and subscription.must_stop)
@@ -173,6 +173,18 @@ class CandleService(v1.CandleServiceBase):
             else:
                 await wakeup.wait(subscription.seconds_until_due(self._clock()))
 
+    def _begin(self, request: v1.StreamBarsRequest) -> LivePoint | ReplayPoint | int | None:
+        if not request.resume_token:
+            return None if request.start_time is None else _time(request.start_time, 0)
+        point: LivePoint | ReplayPoint = _checked(parse_token, request.resume_token)
+        if point.position > self._hub.position:
+            # Positions only rise within one data directory, so going on from there would leave a hole unseen.
+            text = (
+                "resume_token is of another data directory, or of bars that this one lost: use start_time instead"
+            )
+            raise GRPCError(Status.INVALID_ARGUMENT, text)
+        return point
+
     def _replay(
         self, subscription: Subscription, begin: LivePoint | ReplayPoint | int
     ) -> AsyncIterator[list[Message]]:
@@ -210,13 +222,6 @@ class CandleService(v1.CandleServiceBase):
             f"{symbol} is served by {elsewhere[symbol]}. " for symbol in symbols[:5] if symbol in elsewhere
         )
         return GRPCError(Status.NOT_FOUND, f"not served here: {names}. {hints}Choose from ListSymbols: {served}")
-
-
-def _begin(request: v1.StreamBarsRequest) -> LivePoint | ReplayPoint | int | None:
-    if request.resume_token:
-        point: LivePoint | ReplayPoint = _checked(parse_token, request.resume_token)
-        return point
-    return None if request.start_time is None else _time(request.start_time, 0)
 
 
 def _ending(ended: Ended) -> GRPCError:
