@@ -44,18 +44,18 @@ def main() -> None:
         "crowd": lambda: measure_crowd(2.0, 1) if quick else measure_crowd(4.0, 3),
     }
     for part in parts:
-        result = {"run": circumstances(part), "figures": measures[part]()}
+        result = {"run": circumstances(part, "--quick " if quick else ""), "figures": measures[part]()}
         if options.output:
             save(options.output, part, result)
 
 
-def circumstances(part: str) -> dict[str, Any]:
+def circumstances(part: str, options: str) -> dict[str, Any]:
     """What a figure cannot be read without."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "load_before": round(os.getloadavg()[0], 1),
-        "command": f"python -m benchmarks.fanout {part} --output benchmarks/results",
+        "command": f"python -m benchmarks.fanout {part} {options}--output benchmarks/results",
         "versions": {name: version(name) for name in PACKAGES},
         "message_bytes": len(SHARED),
     }
