@@ -4,7 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check lint types imports api lock clean ops-test image soak soak-history
+.PHONY: help install demo test check lint types imports api lock clean ops-test image kind kind-down soak soak-history \
+        examples-test pictures metrics-doc
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -45,13 +46,24 @@ $(OPS)/.installed: requirements/ops.txt
 	@touch $@
 
 ops-test: $(STAMP) $(OPS)/.installed ## container and cluster files, with the tools that check them (in .venv-ops)
-	CANDLED_OPS_TOOLS=$(CURDIR)/$(OPS)/bin $(BIN)/pytest -m '' tests/ops
+	CANDLED_OPS_TOOLS=$(CURDIR)/$(OPS)/bin $(BIN)/pytest -m '' -n 2 --dist loadfile tests/ops
 
 soak-history: $(STAMP) ## 200 kill -9 of the history, with a reader at work (20 minutes; strace for those at system calls)
 	$(BIN)/python -m tests.history --kills 200 --output benchmarks/results/history-kills.md
 
 image: ## the container image, with buildah, podman or docker
 	ops/container/build
+
+KIND := terraform -chdir=ops/terraform/kind
+
+kind: $(STAMP) image ## a kind cluster with candled on its embedded exchange, then live candles (needs Docker, kind, Terraform)
+	$(KIND) init -input=false
+	$(KIND) apply -input=false -auto-approve
+	@echo "The chart is at http://127.0.0.1:8080/; make kind-down removes the cluster."
+	$(BIN)/candled watch --address 127.0.0.1:50051
+
+kind-down: ## remove that cluster and all that it stored
+	$(KIND) destroy -input=false -auto-approve
 
 api: $(STAMP) ## make candled/api again from protos/
 	protos/generate $(BIN)/python

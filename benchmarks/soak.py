@@ -22,6 +22,7 @@ import urllib.request
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -332,9 +333,11 @@ def _has_traceback(path: Path) -> bool:
 def record(stand: Stand, minutes: float, tally: Tally, count: int, trades: int, differing: list[str]) -> str:
     """All of it, in Markdown."""
     blows = ", ".join(f"{name} {number}" for name, number in sorted(tally.blows.items()))
-    rows = [
-        f"| {at.second:.0f} | {at.life} | {at.resident_mb:.0f} | {at.tasks} | {at.files} | {at.threads} |"
-        for at in tally.samples[:: max(1, len(tally.samples) // 60)]
+    lives = [list(samples) for _, samples in groupby(tally.samples, key=lambda sample: sample.life)]
+    rows = [_life_row(samples) for samples in lives]
+    last = [next(samples) for _, samples in groupby(lives[-1] if lives else [], key=lambda at: at.second // 60)]
+    minutely = [
+        f"| {at.second / 60:.0f} | {at.resident_mb:.0f} | {at.tasks} | {at.files} | {at.threads} |" for at in last
     ]
     return f"""# Soak
 
@@ -347,12 +350,28 @@ def record(stand: Stand, minutes: float, tally: Tally, count: int, trades: int, 
 - {blows}.
 - Otherwise wrong: {"; ".join([*tally.wrong, *differing[:10]]) or "nothing"}.
 
-The daemon now and then; a life ends with each restart, and the last one has none.
+A life of the daemon ends with a restart. Resident MB and tasks as sampled every {SAMPLE_SECONDS:g} s:
 
-| second | life | resident MB | tasks | open files | threads |
+| life | seconds | MB first | MB most | MB last | tasks most |
 |---|---|---|---|---|---|
 {chr(10).join(rows)}
+
+The last life, once a minute:
+
+| minute | resident MB | tasks | open files | threads |
+|---|---|---|---|---|
+{chr(10).join(minutely)}
 """
+
+
+def _life_row(samples: list[Sample]) -> str:
+    """One life of the daemon."""
+    first, last = samples[0], samples[-1]
+    most = max(sample.resident_mb for sample in samples)
+    return (
+        f"| {first.life} | {first.second:.0f} to {last.second:.0f} | {first.resident_mb:.0f} | {most:.0f} "
+        f"| {last.resident_mb:.0f} | {max(sample.tasks for sample in samples)} |"
+    )
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ class Aggregator:
         self._wake_repair = wake_repair
         self._stored = stored
         self._lags = lags
-        self._needs: list[MinutesNeeded] = []
+        self._needs: deque[MinutesNeeded] = deque()
         self._recall = trio.Event()
         self._unstored: deque[BarEvent] = deque()
         """Closed minutes that were told and that the history may not have yet."""
@@ -178,7 +178,7 @@ class Aggregator:
                     symbol.reopen(open_time, found[0] if found else None)
                     self._wake_repair()
             while self._needs:
-                need = self._needs.pop()
+                need = self._needs.popleft()
                 minutes = await self._minutes(need.symbol, need.open_time, need.close_time)
                 self._publish(self._rollup.rebuild(need, minutes, self._wanted))
 

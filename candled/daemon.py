@@ -5,7 +5,7 @@ feed --events--> engine --bars--> stream, for whoever listens, and history, for 
 
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final
@@ -13,17 +13,15 @@ from typing import Final
 import attrs
 import structlog
 import trio
-from prometheus_client.registry import Collector
 
 from candled.backfill import backfill_new
 from candled.domain.event import BarEvent, positions_of
 from candled.domain.shards import parse_shards
 from candled.engine.engine import Engine
 from candled.engine.rollup import RollUp
-from candled.errors import UserError
-from candled.feed.backoff import Backoff
 from candled.feed.binance.rest import BinanceRest, open_rest
-from candled.feed.interface import ExchangeDescription, SourceRefusedError, SourceUnavailableError
+from candled.feed.interface import ExchangeDescription, SourceUnavailableError
+from candled.feed.introduction import introduce
 from candled.feed.websocket import connect_tcp
 from candled.history import DurableHistory, HistorySettings, open_history
 from candled.history.directory import read_identity
@@ -121,177 +119,196 @@ async def serve_daemon(
         logs: counts of log lines, for the metrics.
         task_status: started with the bound addresses once bars can be streamed and queried.
     """
-    rng = random.Random()  # noqa: S311 - jitter
-    vitals = Vitals(_symbols_elsewhere(settings))
-    shown = _Shown()
-    async with open_rest(settings.rest_urls, settings.rest_weight_per_minute) as rest, trio.open_nursery() as http:
-        counts = HttpCounts()
-        collectors = make_collectors(
-            status=vitals.status, rest=rest, http=counts, logs=logs, parts=lambda: shown.parts
-        )
-        http_address = await http.start(_serve_http, settings, vitals, collectors, counts, shown)
-        await _serve_bars(settings, stop, reload, rest, vitals, http_address, shown, rng, task_status)
+    async with (
+        open_rest(settings.rest_urls, settings.rest_weight_per_minute) as rest,
+        trio.open_nursery() as http,
+    ):
+        vitals = Vitals(_symbols_elsewhere(settings))
+        daemon = _Daemon(settings=settings, stop=stop, reload=reload, rest=rest, vitals=vitals)
+        http_address = await http.start(daemon.serve_http, logs)
+        await daemon.serve_bars(http_address, task_status)
         http.cancel_scope.cancel()
+
+
+@attrs.define(kw_only=True)
+class _Bars:
+    """Where bars are made and kept, and who is told of them."""
+
+    engine: Engine
+    rollup: RollUp
+    history: DurableHistory
+    hub: Hub
+    closed: trio.MemorySendChannel[list[BarEvent]]
+    next_position: Callable[[], int]
+
+
+@attrs.define(kw_only=True)
+class _Daemon:
+    """One run of the daemon: its phases, from the inside of its HTTP port to the last trade."""
+
+    settings: DaemonSettings
+    stop: trio.Event
+    reload: Reload | None
+    rest: BinanceRest
+    vitals: Vitals
+    lags: Lags = attrs.Factory(Lags)
+    rng: random.Random = attrs.Factory(random.Random)
+    """Jitter."""
+    chart: ChartSource | None = None
+    """What the HTTP port draws once bars are served: it opens before that, to say why there are none."""
+    parts: Parts | None = None
+    """What the metrics are read from, once trades are read."""
+
+    async def serve_http(self, logs: LogCounts | None, *, task_status: trio.TaskStatus[str]) -> None:
+        """Health, metrics and the chart, as long as the process lives."""
+        counts = HttpCounts()
+        await serve_http(
+            self.settings.http_address,
+            not_ready_reasons=self.vitals.not_ready_reasons,
+            collectors=make_collectors(
+                status=self.vitals.status, rest=self.rest, http=counts, logs=logs, parts=lambda: self.parts
+            ),
+            tokens=BearerTokens(self.settings.tokens_file) if self.settings.tokens_file else None,
+            chart=(lambda: self.chart) if self.settings.chart else None,
+            counts=counts,
+            task_status=task_status,
+        )
+
+    async def serve_bars(self, http_address: str, task_status: trio.TaskStatus[Addresses]) -> None:
+        """Open the history, serve what it has, and read trades until the end."""
+        settings, stop = self.settings, self.stop
+        # What was stored before is served soon, whether or not the exchange answers.
+        description = await self._introduced(FIRST_ANSWER_SECONDS if read_identity(settings.data_dir) else None)
+        if stop.is_set():
+            return
+        async with (
+            open_history(
+                settings.data_dir,
+                exchange=description.identity if description else "",
+                settings=HistorySettings.of(settings),
+            ) as history,
+            trio.open_nursery() as writer,
+        ):
+            send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
+            await writer.start(
+                partial(history.serve, stored=lambda position: self.lags.kept(position, trio.current_time())),
+                receive_closed,
+            )
+            self.vitals.keeping(history)
+            async with send_closed:
+                next_position = positions_of(history.epoch)
+                stored = await history.symbols()
+                new = [symbol for symbol in settings.symbols if symbol not in stored]
+                if new:
+                    # Without stored bars of every symbol there is less to serve than to find out.
+                    description = description or await self._introduced()
+                    async with _until(stop):
+                        if description is not None:
+                            history.bind(description.identity)
+                            if settings.backfill_hours > 0:
+                                hours = settings.backfill_hours
+                                await backfill_new(new, hours, self.rest, history, next_position)
+                    if stop.is_set():
+                        return
+                engine, rollup = await restore(settings, history, next_position)
+                hub = Hub(
+                    clock=trio.current_time,
+                    snapshot=rollup.forming,
+                    symbols=lambda: list(engine.symbols),
+                    stored=history,
+                    backlog_max=settings.grpc_backlog_max,
+                    streams_max=settings.grpc_streams_max,
+                )
+                async with open_grpc_server(
+                    settings.grpc_address,
+                    hub=hub,
+                    stored=history,
+                    status=self.vitals.status,
+                    files=SecurityFiles(
+                        certificate=settings.grpc_tls_certificate,
+                        key=settings.grpc_tls_key,
+                        client_authority=settings.grpc_tls_client_authority,
+                        tokens=settings.tokens_file,
+                    ),
+                ) as grpc:
+                    self.chart = ChartSource(hub, history, self.vitals.status)
+                    log.info("serving", grpc=grpc.address, http=http_address, symbols=list(settings.symbols))
+                    task_status.started(Addresses(grpc.address, http_address))
+                    description = description or await self._introduced()
+                    if description is not None:
+                        history.bind(description.identity)
+                        bars = _Bars(
+                            engine=engine,
+                            rollup=rollup,
+                            history=history,
+                            hub=hub,
+                            closed=send_closed,
+                            next_position=next_position,
+                        )
+                        await self._read_trades(description, bars, grpc)
+                    self.vitals.stopping = True
+
+    async def _read_trades(self, description: ExchangeDescription, bars: _Bars, grpc: GrpcServer) -> None:
+        """Feed the engine until ``stop`` is set."""
+        async with (
+            open_pipeline(
+                self.settings,
+                description,
+                bars.engine,
+                bars.rollup,
+                source=self.rest,
+                stored=bars.history,
+                hub=bars.hub,
+                closed=bars.closed.clone(),
+                connect=connect_tcp,
+                rng=self.rng,
+                lags=self.lags,
+            ) as pipeline,
+            trio.open_nursery() as attendants,
+        ):
+            self.vitals.reading(pipeline)
+            queues = {"engine": pipeline.waiting, "history": bars.closed.statistics}
+            self.parts = Parts(
+                bars.engine, pipeline.feed, pipeline.repairer, bars.hub, bars.history, grpc, self.lags, queues
+            )
+            if self.reload is not None:
+                reloader = Reloader(
+                    self.settings,
+                    self.reload.reread,
+                    pipeline=pipeline,
+                    source=self.rest,
+                    history=bars.history,
+                    hub=bars.hub,
+                    closed=bars.closed,
+                    next_position=bars.next_position,
+                    show_shards=self._show_shards,
+                    rng=self.rng,
+                )
+                attendants.start_soon(reloader.run, self.reload.requests)
+            await self.stop.wait()
+            self.vitals.stopping = True
+            attendants.cancel_scope.cancel()
+
+    def _show_shards(self, settings: DaemonSettings) -> None:
+        self.vitals.elsewhere = _symbols_elsewhere(settings)
+
+    async def _introduced(self, patience: float | None = None) -> ExchangeDescription | None:
+        """What the exchange says of itself; None if the daemon is to stop, or after so many seconds."""
+        description = None
+        async with _until(self.stop):
+            with trio.move_on_after(float("inf") if patience is None else patience):
+                description = await introduce(self.rest, self.settings.symbols, self.rng, self._note_waiting)
+        return None if self.stop.is_set() else description
+
+    def _note_waiting(self, error: SourceUnavailableError, delay: float) -> None:
+        self.vitals.waiting = f"The exchange does not answer: {error}."
+        log.warning("cannot reach the exchange, trying again", reason=str(error), retry_in_seconds=round(delay, 1))
 
 
 def _symbols_elsewhere(settings: DaemonSettings) -> dict[str, str]:
     if not settings.shards:
         return {}
     return parse_shards(settings.shards).elsewhere(settings.shard, settings.shard_address)
-
-
-async def _serve_bars(
-    settings: DaemonSettings,
-    stop: trio.Event,
-    reload: Reload | None,
-    rest: BinanceRest,
-    vitals: Vitals,
-    http_address: str,
-    shown: "_Shown",
-    rng: random.Random,
-    task_status: trio.TaskStatus[Addresses],
-) -> None:
-    description = None
-    async with _until(stop):
-        patience = FIRST_ANSWER_SECONDS if read_identity(settings.data_dir) else float("inf")
-        with trio.move_on_after(patience):
-            description = await _describe(rest, settings, vitals, rng)
-    if stop.is_set():
-        return
-    async with (
-        open_history(
-            settings.data_dir,
-            exchange=description.identity if description else "",
-            settings=HistorySettings.of(settings),
-        ) as history,
-        trio.open_nursery() as writer,
-    ):
-        send_closed, receive_closed = trio.open_memory_channel[list[BarEvent]](CLOSED_BATCHES)
-        lags = Lags()
-        await writer.start(
-            partial(history.serve, stored=lambda position: lags.kept(position, trio.current_time())),
-            receive_closed,
-        )
-        vitals.keeping(history)
-        next_position = positions_of(history.epoch)
-        async with send_closed:
-            stored = await history.symbols()
-            new = [symbol for symbol in settings.symbols if symbol not in stored]
-            if new:
-                # Without stored bars of every symbol there is less to serve than to find out.
-                async with _until(stop):
-                    if description is None:
-                        description = await _describe(rest, settings, vitals, rng)
-                        history.bind(description.identity)
-                    if settings.backfill_hours > 0:
-                        await backfill_new(new, settings.backfill_hours, rest, history, next_position)
-                if stop.is_set():
-                    return
-            engine, rollup = await restore(settings, history, next_position)
-            hub = Hub(
-                clock=trio.current_time,
-                snapshot=rollup.forming,
-                symbols=lambda: list(engine.symbols),
-                stored=history,
-                backlog_max=settings.grpc_backlog_max,
-                streams_max=settings.grpc_streams_max,
-            )
-            async with open_grpc_server(
-                settings.grpc_address,
-                hub=hub,
-                stored=history,
-                status=vitals.status,
-                files=SecurityFiles(
-                    certificate=settings.grpc_tls_certificate,
-                    key=settings.grpc_tls_key,
-                    client_authority=settings.grpc_tls_client_authority,
-                    tokens=settings.tokens_file,
-                ),
-            ) as grpc:
-                shown.chart = ChartSource(hub, history, vitals.status)
-                log.info("serving", grpc=grpc.address, http=http_address, symbols=list(settings.symbols))
-                task_status.started(Addresses(grpc.address, http_address))
-                if description is None:
-                    async with _until(stop):
-                        description = await _describe(rest, settings, vitals, rng)
-                        history.bind(description.identity)
-                if description is not None and not stop.is_set():
-                    await _read_trades(
-                        settings,
-                        description,
-                        engine,
-                        rollup,
-                        rest=rest,
-                        history=history,
-                        hub=hub,
-                        grpc=grpc,
-                        closed=send_closed,
-                        lags=lags,
-                        next_position=next_position,
-                        vitals=vitals,
-                        shown=shown,
-                        stop=stop,
-                        reload=reload,
-                        rng=rng,
-                    )
-                vitals.stopping = True
-
-
-async def _read_trades(
-    settings: DaemonSettings,
-    description: ExchangeDescription,
-    engine: Engine,
-    rollup: RollUp,
-    *,
-    rest: BinanceRest,
-    history: DurableHistory,
-    hub: Hub,
-    grpc: GrpcServer,
-    closed: trio.MemorySendChannel[list[BarEvent]],
-    lags: Lags,
-    next_position: Callable[[], int],
-    vitals: Vitals,
-    shown: "_Shown",
-    stop: trio.Event,
-    reload: Reload | None,
-    rng: random.Random,
-) -> None:
-    async with (
-        open_pipeline(
-            settings,
-            description,
-            engine,
-            rollup,
-            source=rest,
-            stored=history,
-            hub=hub,
-            closed=closed.clone(),
-            connect=connect_tcp,
-            rng=rng,
-            lags=lags,
-        ) as pipeline,
-        trio.open_nursery() as attendants,
-    ):
-        vitals.reading(pipeline)
-        queues = {"engine": pipeline.waiting, "history": closed.statistics}
-        shown.parts = Parts(engine, pipeline.feed, pipeline.repairer, hub, history, grpc, lags, queues)
-        if reload is not None:
-            reloader = Reloader(
-                settings,
-                reload.reread,
-                pipeline=pipeline,
-                source=rest,
-                history=history,
-                hub=hub,
-                closed=closed,
-                next_position=next_position,
-                show_shards=lambda new: setattr(vitals, "elsewhere", _symbols_elsewhere(new)),
-                rng=rng,
-            )
-            attendants.start_soon(reloader.run, reload.requests)
-        await stop.wait()
-        vitals.stopping = True
-        attendants.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -306,53 +323,3 @@ async def _until(stop: trio.Event) -> AsyncIterator[None]:
         nursery.start_soon(give_up)
         yield
         nursery.cancel_scope.cancel()
-
-
-async def _serve_http(
-    settings: DaemonSettings,
-    vitals: Vitals,
-    collectors: Sequence[Collector],
-    counts: HttpCounts,
-    shown: "_Shown",
-    *,
-    task_status: trio.TaskStatus[str],
-) -> None:
-    await serve_http(
-        settings.http_address,
-        not_ready_reasons=vitals.not_ready_reasons,
-        collectors=collectors,
-        tokens=BearerTokens(settings.tokens_file) if settings.tokens_file else None,
-        chart=(lambda: shown.chart) if settings.chart else None,
-        counts=counts,
-        task_status=task_status,
-    )
-
-
-@attrs.define
-class _Shown:
-    """What the HTTP port shows once bars are served: it opens before that, to say why there are none."""
-
-    chart: ChartSource | None = None
-    parts: Parts | None = None
-
-
-async def _describe(
-    rest: BinanceRest, settings: DaemonSettings, vitals: Vitals, rng: random.Random
-) -> ExchangeDescription:
-    """Ask the exchange for itself and the symbols, until it answers."""
-    backoff = Backoff(rng)
-    while True:
-        try:
-            description = await rest.describe(settings.symbols)
-        except SourceUnavailableError as error:
-            delay = backoff.next()
-            vitals.waiting = f"The exchange does not answer: {error}."
-            log.warning(
-                "cannot reach the exchange, trying again", reason=str(error), retry_in_seconds=round(delay, 1)
-            )
-            await trio.sleep(delay)
-        except SourceRefusedError as error:
-            raise UserError(f"The exchange refuses to describe the symbols: {error.args[0]}.") from error
-        else:
-            description.check(settings.symbols)
-            return description

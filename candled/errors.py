@@ -1,5 +1,10 @@
 """The one kind of error that is shown to a user as a sentence instead of a traceback."""
 
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, as shells expect it: 128 + SIGINT."""
+
 
 class UserError(Exception):
     """Something outside candled's code is wrong, and its text is one sentence that says what to change.

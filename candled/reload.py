@@ -1,7 +1,7 @@
 """Settings that are read again while the daemon runs: symbols come and go, all else waits for a restart."""
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 import attrs
@@ -12,8 +12,8 @@ from candled.backfill import backfill_new
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent
 from candled.errors import UserError
-from candled.feed.backoff import Backoff
-from candled.feed.interface import ExchangeDescription, SourceRefusedError, SourceUnavailableError, TradeSource
+from candled.feed.interface import ExchangeDescription, SourceUnavailableError, TradeSource
+from candled.feed.introduction import introduce
 from candled.pipeline import Pipeline
 from candled.settings import DaemonSettings
 from candled.stream.hub import Hub
@@ -103,7 +103,7 @@ class Reloader:
         served = self._pipeline.engine.symbols
         added = [symbol for symbol in new.symbols if symbol not in served]
         removed = [symbol for symbol in served if symbol not in new.symbols]
-        description = await self._describe(added) if added else None
+        description = await introduce(self._source, added, self._rng, _note_waiting) if added else None
         for symbol in removed:
             self._pipeline.remove(symbol)
             self._hub.forget(symbol)
@@ -117,24 +117,6 @@ class Reloader:
         self._settings = attrs.evolve(self._settings, **{name: getattr(new, name) for name in AT_ONCE})
         _log.info("settings read again", added=added, removed=removed, symbols=list(new.symbols))
 
-    async def _describe(self, symbols: Sequence[str]) -> ExchangeDescription:
-        """Ask the exchange for these symbols, until it answers."""
-        backoff = Backoff(self._rng)
-        while True:
-            try:
-                description = await self._source.describe(symbols)
-            except SourceUnavailableError as error:
-                delay = backoff.next()
-                _log.warning(
-                    "added symbols wait for the exchange", reason=str(error), retry_in_seconds=round(delay, 1)
-                )
-                await trio.sleep(delay)
-            except SourceRefusedError as error:
-                raise UserError(f"The exchange refuses to describe the symbols: {error.args[0]}.") from error
-            else:
-                description.check(symbols)
-                return description
-
     async def _add(self, description: ExchangeDescription, settings: DaemonSettings) -> None:
         keeper = _Keeper(self._history, self._closed)
         stored = await self._history.symbols()
@@ -146,6 +128,10 @@ class Reloader:
         while self._history.stored_position < until:  # noqa: ASYNC110 - threads of the history move it
             await trio.sleep(STORED_SECONDS)
         await self._pipeline.add(description)
+
+
+def _note_waiting(error: SourceUnavailableError, delay: float) -> None:
+    _log.warning("added symbols wait for the exchange", reason=str(error), retry_in_seconds=round(delay, 1))
 
 
 @attrs.define

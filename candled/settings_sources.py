@@ -103,7 +103,7 @@ def load_settings(
     fields = {field.name: field for field in attrs.fields(cls)}
     for key in file_values:
         if key not in fields:
-            raise SettingsError(f"Unknown setting {key!r} in {file}: {_suggestion(key, fields)}.")
+            raise SettingsError(f"Unknown setting {key!r} in {file}: {_suggestion(key, fields)}")
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name, field in fields.items():
@@ -157,7 +157,7 @@ def _given(
 
 def _suggestion(key: str, known: Mapping[str, object]) -> str:
     near = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
-    return f"did you mean {near[0]!r}" if near else f"the settings are {', '.join(known)}"
+    return f"did you mean {near[0]!r}?" if near else f"the settings are {', '.join(known)}."
 
 
 def _checked(name: str, given: object, source: str, kind: Any, check: Callable[[Any], str | None] | None) -> Any:

@@ -4,7 +4,7 @@ import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
@@ -16,7 +16,10 @@ from candled.cli.trio_runner import run_trio
 from candled.errors import UserError
 from candled.logs import LogCounts, configure_logging
 from candled.settings import DaemonSettings, ExchangeSettings
-from candled.settings_sources import DEFAULT_SOURCE
+from candled.settings_sources import DEFAULT_SOURCE, show_value
+
+if TYPE_CHECKING:
+    from candled.daemon import Addresses
 
 DATA_DIR: Final = "candled-demo-data"
 """Its own, so that made-up bars never lie beside real ones."""
@@ -24,28 +27,32 @@ DATA_DIR: Final = "candled-demo-data"
 BACKFILL_HOURS: Final = 3.0
 """So that there is a chart to look at from the first second."""
 
-_QUERY: Final = '"SELECT symbol, count(*), max(high) FROM bars GROUP BY symbol"'
+_QUERY: Final = "\"SELECT symbol, max(high), sum(volume) FROM bars WHERE interval = '1h' GROUP BY symbol\""
 _OWN: Final = ("stream_urls", "rest_urls")
 
 
 @click.command("demo")
 @click.option("--seed", metavar="N", help="Seed of the made-up market. [env: CANDLED_SEED; default: 1]")
 @click.option("--speed", metavar="N", help="How many times faster time runs. [env: CANDLED_SPEED; default: 1]")
+@click.option(
+    "--faults", metavar="TEXT", help="Faults of the market, as `candled exchange` has them. [env: CANDLED_FAULTS]"
+)
 @settings_options(
     DaemonSettings,
     without=_OWN,
     defaults={
         "data_dir": DATA_DIR,
         "log_level": "warning",
-        "backfill_hours": "6",
+        "backfill_hours": show_value(BACKFILL_HOURS),
         "grpc_address": "127.0.0.1:50051 or a free port",
+        "http_address": "127.0.0.1:8080 or a free port",
     },
 )
-def command(config: str | None, seed: str | None, speed: str | None, **options: Any) -> None:
+def command(config: str | None, seed: str | None, speed: str | None, faults: str | None, **options: Any) -> None:
     """Run the daemon on a made-up market: no network, no account, nothing to set up.
 
     The same daemon as `candled run`, fed by the embedded exchange in the same process. It keeps its bars in a
-    directory of its own and says what to look at next.
+    directory of its own and says what to look at next. To see gaps repaired: `candled demo --faults cut=1m`.
     """
     loaded = load_daemon_settings(config, options)
     settings = loaded.settings
@@ -59,7 +66,7 @@ def command(config: str | None, seed: str | None, speed: str | None, **options: 
         settings = attrs.evolve(settings, grpc_address="127.0.0.1:0")
     if loaded.sources["http_address"] == DEFAULT_SOURCE and _in_use(settings.http_address):
         settings = attrs.evolve(settings, http_address="127.0.0.1:0")
-    exchange = load_exchange_settings(config, {"seed": seed, "speed": speed}).settings
+    exchange = load_exchange_settings(config, {"seed": seed, "speed": speed, "faults": faults}).settings
     logs = configure_logging(settings.log_level, settings.log_format)
     newest = _newest_bar_end(settings.data_dir)
     exchange = attrs.evolve(
@@ -102,14 +109,24 @@ async def _run(settings: DaemonSettings, exchange: ExchangeSettings, logs: LogCo
     async with trio.open_nursery() as outer:  # the market outlives the daemon, as a real one does
         market = await outer.start(parts.serve_exchange, exchange)
         settings = attrs.evolve(settings, stream_urls=(market.stream_url,), rest_urls=(market.rest_url,))
-        async with trio.open_nursery() as inner:
-            addresses = await inner.start(parts.run_daemon, settings, logs)
-            click.echo(_next_steps(settings, addresses))
-            sys.stdout.flush()
+        await parts.run_daemon(settings, logs, task_status=_Announcement(settings))
         outer.cancel_scope.cancel()
 
 
-def _next_steps(settings: DaemonSettings, addresses: Any) -> str:
+class _Announcement(trio.TaskStatus["Addresses"]):
+    """Says what to look at once the daemon serves bars; one that is ended before that says nothing."""
+
+    def __init__(self, settings: DaemonSettings) -> None:
+        self._settings = settings
+
+    def started(self, value: "Addresses | None" = None) -> None:
+        """See ``trio.TaskStatus``."""
+        assert value is not None
+        click.echo(_next_steps(self._settings, value))
+        sys.stdout.flush()
+
+
+def _next_steps(settings: DaemonSettings, addresses: "Addresses") -> str:
     standard = DaemonSettings()
     client = "" if addresses.grpc == standard.grpc_address else f" --address {addresses.grpc}"
     data = f" --data-dir {settings.data_dir}"

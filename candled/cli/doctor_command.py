@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import socket
@@ -27,6 +28,7 @@ _DISK_BYTES_MIN: Final = 1_000_000_000
 _OPEN_FILES_MIN: Final = 4_096
 _NO_ANSWER: Final = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError)
 _ADVICE: Final = "check the network, proxy and firewall, or name others with"
+_ERROR_NUMBER: Final = re.compile(r"\[Errno -?\d+\] ")
 
 State = Literal["ok", "warn", "fail"]
 
@@ -169,5 +171,5 @@ def _one_is_enough(check: str, groups: Iterable[list[Finding]]) -> Iterator[Find
 
 
 def _reason(error: Exception) -> str:
-    text: str = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    text: str = getattr(error, "strerror", None) or _ERROR_NUMBER.sub("", str(error)) or type(error).__name__
     return text.splitlines()[0].rstrip(".")

@@ -16,16 +16,15 @@ from candled.cli.trio_runner import run_trio
 def command(files: tuple[Path, ...], data_dir: str | None, config: str | None) -> None:
     """Import FILES of Binance's public archive: zips of klines, trades or aggTrades.
 
-    No daemon may hold the directory meanwhile. A .CHECKSUM file beside an archive is checked. Bars that are stored
-    and proven stay as they are. An import that was stopped goes on when it is called again.
+    No daemon may hold the directory meanwhile, and its bars must be Binance's. A .CHECKSUM file beside an archive
+    is checked. Bars that are stored and proven stay as they are. An import that was stopped goes on when it is
+    called again.
     """
     from candled.feed.binance.rest import IDENTITY
     from candled.history import HistorySettings
-    from candled.history.directory import read_identity
     from candled.history.importing import ImportReport, import_archives
 
     settings = load_daemon_settings(config, {"data_dir": data_dir}).settings
-    exchange = "" if settings.data_dir.is_dir() and read_identity(settings.data_dir) else IDENTITY
     reports: list[ImportReport] = []
 
     async def fill() -> None:
@@ -33,7 +32,7 @@ def command(files: tuple[Path, ...], data_dir: str | None, config: str | None) -
             await import_archives(
                 settings.data_dir,
                 files,
-                exchange=exchange,
+                exchange=IDENTITY,
                 settings=HistorySettings.of(settings),
                 progress=progress,
             )

@@ -1,5 +1,6 @@
 """The ``candled`` command. Each command lives in a module of its own, imported only when it is used."""
 
+import difflib
 import importlib
 import os
 import signal
@@ -8,7 +9,7 @@ from typing import Final
 
 import click
 
-from candled.errors import UserError
+from candled.errors import INTERRUPTED, UserError
 
 COMMANDS: Final = {
     "run": "Run the daemon.",
@@ -43,18 +44,31 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was asked for; one that is not there is answered with the nearest."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if near := difflib.get_close_matches(args[0], COMMANDS, n=1):
+                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; a user's mistake becomes one sentence and an exit status."""
+        """Run a command; a user's mistake becomes one sentence and an exit status, Ctrl-C a status alone."""
         try:
             return super().invoke(ctx)
         except UserError as error:
             click.echo(f"candled: {error}", err=True)
             ctx.exit(error.exit_status)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,6 +1,6 @@
 """The parts that commands open, each imported when it is used; their errors come as users' errors."""
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from candled.settings import DaemonSettings, ExchangeSettings
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     import duckdb
 
@@ -23,15 +23,29 @@ if TYPE_CHECKING:
     from candled.feed.binance.rest import BinanceRest
 
 
-def connect_history(data_dir: Path) -> "duckdb.DuckDBPyConnection":
+@contextmanager
+def connect_history(data_dir: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
     """A DuckDB connection with the view ``bars``.
 
     Raises:
         UserError: there is no history in that directory.
+        KeyboardInterrupt: Ctrl-C ended a query.
     """
     from candled.history import connect
 
-    return connect(data_dir)
+    with interruptible(), connect(data_dir) as connection:
+        yield connection
+
+
+@contextmanager
+def interruptible() -> "Iterator[None]":
+    """Ctrl-C within a query of DuckDB, which has an error of its own for it, is Ctrl-C here too."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from None
 
 
 @asynccontextmanager
@@ -50,7 +64,7 @@ async def open_client(target: Target) -> "AsyncIterator[TrioClient]":
         if error.text.startswith("no daemon answers"):
             raise UserError(
                 f"No daemon answers at {target.address}: start one with `candled run` or `candled demo`, "
-                "or give --address."
+                "or give --address; one that speaks TLS answers --tls or --ca alone."
             ) from error
         raise UserError(f"{error.text[:1].upper()}{error.text[1:].rstrip('.')}.") from error
 

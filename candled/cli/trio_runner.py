@@ -2,15 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from traceback import clear_frames
-from typing import Any, Final
+from typing import Any
 
 import click
 import trio
 
-from candled.errors import UserError
-
-INTERRUPTED: Final = 130
-"""Exit status after Ctrl-C, as shells expect it: 128 + SIGINT."""
+from candled.errors import INTERRUPTED, UserError
 
 
 def run_trio(function: Callable[..., Awaitable[Any]], *arguments: object) -> None:

@@ -40,7 +40,7 @@ def command(klines: bool, start: str | None, form: str, zone: tzinfo, config: st
     settings = load_daemon_settings(config, options).settings
     since = parse_time(start or "-1d", zone, option="--from")
     truth = _klines(settings, since) if klines else []
-    with progress_bar("files") as progress:
+    with progress_bar("files") as progress, parts.interruptible():
         findings = verify(settings.data_dir, klines=truth, progress=progress)
     _show(findings, form, zone)
     if findings:

@@ -179,7 +179,6 @@ class RollUp:
         if longer in _USERS and need.open_time >= _kept_from(longer, state.closed_until or 0):
             state.closed[longer][need.open_time] = bar
             state.bases.clear()
-            self._revise_from(state, longer, bar, repair, out)
             self._tell_forming(state, bar, repair.exchange_time, wanted(need.symbol), out)
         return self._noting_what_is_owed(out)
 
@@ -222,6 +221,10 @@ class RollUp:
                 if longer in _USERS:
                     state.closed[longer][open_time] = bar
                 out.append(BarEvent(BarEventKind.CLOSE, bar, event.exchange_time, event.position))
+                stale = self._stale_parts(bar.symbol, longer, open_time)
+                if stale:  # it closes on time, with what was known of them, and is told again
+                    minutes = {time: minute for repair in stale for time, minute in repair.minutes.items()}
+                    self._ask(bar.symbol, longer, open_time, minutes, event)
         _prune(state, now)
 
     def _revise(self, state: _Symbol, event: BarEvent, out: list[BarEvent]) -> None:
@@ -238,37 +241,35 @@ class RollUp:
                 repair.minutes[minute.open_time] = minute
                 repair.position, repair.exchange_time = event.position, event.exchange_time
                 continue
-            part = _PARTS[longer]
-            stale = (minute.symbol, part, part.floor(minute.open_time)) in self._repairs
-            held = open_time >= _kept_from(part, state.closed_until)
+            held = open_time >= _kept_from(_PARTS[longer], state.closed_until)
+            stale = self._stale_parts(minute.symbol, longer, open_time)
             bar = self._build(state, longer, open_time, only_closed=True) if held and not stale else None
             if bar is None:
-                self._repairs[key] = _Repair(
-                    {minute.open_time: minute}, event.exchange_time, event.position, event.position
-                )
-                self._needs.append(MinutesNeeded(minute.symbol, longer.name, open_time, longer.end(open_time)))
+                self._ask(minute.symbol, longer, open_time, {minute.open_time: minute}, event)
                 continue
             if longer in _USERS:
                 state.closed[longer][open_time] = bar
             out.append(BarEvent(BarEventKind.REVISION, bar, event.exchange_time, event.position))
         _prune(state, state.closed_until)
 
-    def _revise_from(self, state: _Symbol, part: Interval, bar: Bar, repair: _Repair, out: list[BarEvent]) -> None:
-        """A rebuilt bar is part of longer ones that closed while it was being fetched: tell those again."""
-        assert state.closed_until is not None
-        for longer in _USERS.get(part, ()):
-            open_time = longer.floor(bar.open_time)
-            if longer.end(open_time) > state.closed_until or (bar.symbol, longer, open_time) in self._repairs:
-                continue
-            if open_time < _kept_from(part, state.closed_until):
-                continue  # it was rebuilt from minutes itself
-            longer_bar = self._build(state, longer, open_time, only_closed=True)
-            if longer_bar is None:
-                continue
-            out.append(BarEvent(BarEventKind.REVISION, longer_bar, repair.exchange_time, repair.position))
-            if longer in _USERS:
-                state.closed[longer][open_time] = longer_bar
-                self._revise_from(state, longer, longer_bar, repair, out)
+    def _stale_parts(self, symbol: str, longer: Interval, open_time: int) -> list[_Repair]:
+        """Repairs under way of bars that this one is made of: it must not be merged from them now."""
+        part, end = _PARTS[longer], longer.end(open_time)
+        stale = []
+        while self._repairs and part is not ONE_MINUTE and open_time < end:
+            repair = self._repairs.get((symbol, part, open_time))
+            if repair is not None:
+                stale.append(repair)
+            open_time = part.end(open_time)
+        return stale
+
+    def _ask(
+        self, symbol: str, longer: Interval, open_time: int, minutes: dict[int, Bar], event: BarEvent
+    ) -> None:
+        """This closed bar is to be made again from its minutes; these are the ones that changed."""
+        key = (symbol, longer, open_time)
+        self._repairs[key] = _Repair(minutes, event.exchange_time, event.position, event.position)
+        self._needs.append(MinutesNeeded(symbol, longer.name, open_time, longer.end(open_time)))
 
     def _tell_forming(
         self, state: _Symbol, changed: Bar, exchange_time: int, names: Collection[str], out: list[BarEvent]

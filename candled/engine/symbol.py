@@ -146,6 +146,8 @@ class SymbolEngine:
             self.last_trade = trade
         if trade.is_placeholder:
             self._dirty = True
+            if self._carried_id == NO_TRADE and trade.time < self._origin and trade.first_id > 0:
+                self.continuity.lower_floor(trade.first_id - 1)  # the trade before the first bar is still wanted
             return
         minute = self._forming
         if minute is not None and minute.open_time <= trade.time < minute.close_time:
@@ -206,7 +208,9 @@ class SymbolEngine:
         """Nothing was traded lately; this was the last trade. Bars begin with the current minute all the same."""
         if self._frontier is None:
             self._origin = self._frontier = ONE_MINUTE.floor(max(exchange_time, trade.time))
-            if trade.time < self._origin:
+            if trade.is_placeholder:
+                self.continuity.lower_floor(trade.first_id)
+            elif trade.time < self._origin:
                 self.continuity.anchor(trade.last_id, trade.last_id)
                 self._carried_id, self._carried_close = trade.last_id, trade.price
             else:
@@ -249,10 +253,12 @@ class SymbolEngine:
             if not self._is_unsettled(open_time):
                 continue
             if kline is not None and not kline.is_empty:
-                if after is None:  # the stream brought nothing since: the trades are there to be fetched
-                    if before != NO_TRADE:
-                        self.continuity.exists(known_to)
-                    break
+                if after is None:  # the stream brought nothing since: the trades may be there to be fetched
+                    if before == NO_TRADE:
+                        break
+                    self.continuity.exists(known_to)
+                    if self.continuity.lacks(before + 1, known_to):
+                        break
                 self._take_kline(kline, before, proven, exchange_time, events)
                 before += kline.trade_count if proven else 0
             elif kline is not None and self._close_before(open_time) is not None:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
@@ -13,7 +13,6 @@ from candled.exchange.ledger import Ledger
 from candled.exchange.market import Market
 from candled.exchange.replay import Frame, ReplayMarket
 from candled.exchange.rest import Rest
-from candled.exchange.websocket import WebSocketSession
 from candled.exchange.weights import WeightLimit
 
 if TYPE_CHECKING:
@@ -39,6 +38,19 @@ class Limits:
     attempts: int = 300
     """To connect, from one address in five minutes."""
     weight_per_minute: int = 6000
+
+
+class Session(Protocol):
+    """An open stream connection, as far as the exchange acts on it."""
+
+    def wake(self) -> None:
+        """Look again at what is due."""
+
+    def strike(self, name: str) -> None:
+        """Commit a fault on this connection now."""
+
+    def rewind(self) -> None:
+        """The market changed: look again at what comes next."""
 
 
 class Exchange:
@@ -79,7 +91,7 @@ class Exchange:
         self.rest.hides = self.faults.hides
         self.rest.is_listed = lambda symbol: not self.faults.is_on("delist", clock.monotonic(), symbol)
         self._random = Random(f"{seed}/requests")  # noqa: S311 (faults, not secrets)
-        self._sessions: dict[WebSocketSession, None] = {}  # in order, so that a run can be repeated
+        self._sessions: dict[Session, None] = {}  # in order, so that a run can be repeated
         self._attempts: dict[str, deque[float]] = {}
         self._connections = 0
         self._command(faults, since=0)
@@ -179,11 +191,11 @@ class Exchange:
         self._connections += 1
         return Disturbance(self.faults, self._connections)
 
-    def join(self, session: WebSocketSession) -> None:
+    def join(self, session: Session) -> None:
         """Know of an open connection."""
         self._sessions[session] = None
 
-    def leave(self, session: WebSocketSession) -> None:
+    def leave(self, session: Session) -> None:
         """Know of it no more."""
         self._sessions.pop(session, None)
 

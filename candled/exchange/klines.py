@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from candled.exchange.market import NO_ID, Fill
-from candled.exchange.wire import decimal_text
+from candled.exchange.units import decimal_text
 
 _EXACT: Final = Context(prec=100, rounding=ROUND_DOWN)
 _EIGHT: Final = Decimal("0.00000001")

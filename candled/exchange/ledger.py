@@ -10,7 +10,7 @@ from typing import Final
 
 from candled.exchange.klines import Kline, KlineSum
 from candled.exchange.market import Fill, Market, SymbolRules
-from candled.exchange.wire import decimal_text
+from candled.exchange.units import decimal_text
 
 _CACHED_FILLS: Final = 200_000
 _CACHED_KLINES: Final = 20_000

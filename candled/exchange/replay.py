@@ -30,7 +30,7 @@ import attrs
 import msgspec
 
 from candled.exchange.market import DAY, MINUTE, Fill, SymbolRules
-from candled.exchange.wire import to_units
+from candled.exchange.units import to_units
 
 _SYMBOL_IN_NAME: Final = re.compile(r"(?:^|[_\-])([A-Z0-9]{5,20})(?=[_\-.])")
 _DATE_IN_NAME: Final = re.compile(r"-(\d{4})-(\d{2})(?:-(\d{2}))?\.zip$")

@@ -15,8 +15,9 @@ from candled.exchange.clock import ExchangeClock
 from candled.exchange.klines import Kline
 from candled.exchange.ledger import Ledger
 from candled.exchange.market import Fill, SymbolRules
+from candled.exchange.units import decimal_text
 from candled.exchange.weights import Refusal, WeightLimit
-from candled.exchange.wire import MICROSECOND, MILLISECOND, aggregate_row, decimal_text, kline_row, trade_row
+from candled.exchange.wire import MICROSECOND, MILLISECOND, aggregate_row, kline_row, trade_row
 
 _DEFAULT_LIMIT: Final = 500
 _HIGHEST_LIMIT: Final = 1000

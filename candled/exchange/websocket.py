@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import h11
 import msgspec
@@ -11,12 +11,10 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong, TextMessage
 from wsproto.utilities import RemoteProtocolError
 
+from candled.exchange.core import Exchange
 from candled.exchange.faults import Outgoing
 from candled.exchange.streams import Feeder
 from candled.exchange.wire import shutdown_event
-
-if TYPE_CHECKING:
-    from candled.exchange.core import Exchange
 
 _BATCH: Final = 1000
 """Messages put into one write."""
@@ -37,7 +35,7 @@ class _CutError(Exception):
 class WebSocketSession:
     """A client on a stream connection: what it asks for, what it is sent, and when it is cut."""
 
-    def __init__(self, exchange: "Exchange", stream: trio.abc.Stream, feeder: Feeder) -> None:
+    def __init__(self, exchange: Exchange, stream: trio.abc.Stream, feeder: Feeder) -> None:
         """A session on ``stream``, whose upgrade was asked for; ``feeder`` has the streams of its address."""
         self._exchange = exchange
         self._stream = stream

@@ -1,12 +1,11 @@
 """The original's JSON forms, as text: they are written for every trade, so they are put together by hand."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from candled.exchange.klines import Kline
 from candled.exchange.market import NO_ID, Fill
-
-if TYPE_CHECKING:
-    from candled.exchange.klines import Kline
+from candled.exchange.units import decimal_text
 
 MILLISECOND: Final = 1000
 """Microseconds in the unit that times are given in, unless a client asks for microseconds."""
@@ -14,12 +13,6 @@ MILLISECOND: Final = 1000
 MICROSECOND: Final = 1
 
 _BOOLEAN: Final = ("false", "true")
-
-
-def decimal_text(units: int) -> str:
-    """Units of 10^-8 as the original writes them: plain, always eight decimals."""
-    digits = f"{units:09d}"
-    return f"{digits[:-8]}.{digits[-8:]}"
 
 
 def trade_event(symbol: str, fill: Fill, event_time: int, unit: int) -> str:
@@ -42,7 +35,7 @@ def aggregate_event(symbol: str, fills: Sequence[Fill], event_time: int, unit: i
     )
 
 
-def kline_event(symbol: str, interval: str, kline: "Kline", event_time: int, unit: int, *, closed: bool) -> str:
+def kline_event(symbol: str, interval: str, kline: Kline, event_time: int, unit: int, *, closed: bool) -> str:
     """A message of ``<symbol>@kline_<interval>``."""
     return (
         f'{{"e":"kline","E":{event_time // unit},"s":"{symbol}","k":{{"t":{kline.start // unit},'
@@ -84,7 +77,7 @@ def aggregate_row(fills: Sequence[Fill], unit: int) -> str:
     )
 
 
-def kline_row(kline: "Kline", unit: int) -> str:
+def kline_row(kline: Kline, unit: int) -> str:
     """An element of REST ``klines``."""
     return (
         f'[{kline.start // unit},"{kline.open:f}","{kline.high:f}","{kline.low:f}","{kline.close:f}",'
@@ -96,19 +89,6 @@ def kline_row(kline: "Kline", unit: int) -> str:
 def last_instant(end: int, unit: int) -> int:
     """The close time as the original writes it: the last unit before the exclusive end."""
     return end // unit - 1
-
-
-def to_units(text: str) -> int:
-    """Read a recorded decimal exactly, as units of 10^-8.
-
-    Raises:
-        ValueError: not a decimal, negative, or finer than eight decimals.
-    """
-    whole, _, fraction = text.partition(".")
-    digits = whole + fraction[:8].ljust(8, "0")
-    if not (whole and digits.isascii() and digits.isdigit()) or fraction[8:].strip("0"):
-        raise ValueError(f"{text[:60]!r} is not a plain decimal with at most eight places")
-    return int(digits)
 
 
 def _ids(fills: Sequence[Fill]) -> tuple[int, int]:

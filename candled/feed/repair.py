@@ -36,6 +36,8 @@ HOLES_AT_ONCE: Final = 5
 """Holes tried before a pause when none can be filled."""
 UNFILLABLE_TRIES: Final = 4
 """Answers in which the exchange passes over an id before it counts as one that the exchange does not have."""
+LAG_MAX: Final = 5 * MINUTE
+"""Exchange time by which its REST side may lag behind its stream, or its clock be wrong."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -150,6 +152,8 @@ class _SymbolRepair:
         """First ids of gaps where klines did not help."""
         self._passed_over: dict[tuple[int, int], int] = {}
         """How often the exchange's answers passed over these ids."""
+        self._wanted_since: dict[tuple[int, int], int] = {}
+        """Exchange time when these newest ids were first asked for in vain."""
 
     async def step(self) -> bool:
         start = self._wishes.wanted_start(self._symbol)
@@ -203,6 +207,8 @@ class _SymbolRepair:
             newest = await self._source.newest(self._symbol)
             if newest is not None and newest.first_id > first:
                 await self._note_passed_over(first, min(newest.first_id - 1, last))
+            elif await self._is_past(first, last):
+                await self._note_passed_over(first, last)
             return False  # otherwise its REST side lags behind its stream
         brought = False
         if wanted:
@@ -217,6 +223,13 @@ class _SymbolRepair:
             if at > last:
                 break
         return brought
+
+    async def _is_past(self, first: int, last: int) -> bool:
+        """Whether the exchange's REST side shows minutes well after these ids were known to exist."""
+        known_at = self._wanted_since.get((first, last))
+        if known_at is None:
+            known_at = self._wanted_since[first, last] = await self._source.server_time()
+        return bool(await self._source.klines(self._symbol, ONE_MINUTE.end(known_at) + LAG_MAX, 1))
 
     async def _note_passed_over(self, first: int, last: int) -> None:
         tries = self._passed_over.get((first, last), 0) + 1

@@ -2,12 +2,19 @@
 
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, cast
 from urllib.parse import urlsplit
 
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
+from trio_websocket import (
+    CloseReason,
+    ConnectionClosed,
+    ConnectionRejected,
+    HandshakeError,
+    WebSocketConnection,
+    wrap_client_stream,
+)
 from wsproto.utilities import LocalProtocolError
 
 from candled.feed.interface import Connect
@@ -17,9 +24,8 @@ CLOSE_SECONDS: Final = 0.1
 """Long enough to send a close frame; its answer is not waited for, as its reader has been cancelled by then."""
 QUEUE_FRAMES: Final = 2_000
 """Frames that may wait between the socket's reader, which also answers pings, and the feed."""
-RECEIVE_BYTES: Final = 65_536
-BURST_FRAMES: Final = 64
-"""Frames after which a burst goes on even if more are coming: a millisecond or so."""
+RECEIVE_BYTES: Final = 16_384
+"""Read at once. Its frames go on together, a hundred trades: two milliseconds in which nothing else happens."""
 
 ConnectionLost = (
     ConnectionClosed,
@@ -32,35 +38,55 @@ ConnectionLost = (
 """What ends a connection, or keeps it from being made, without anything being wrong with candled."""
 
 
+def why_lost(error: BaseException) -> str:
+    """One of ``ConnectionLost`` in words."""
+    match error:
+        case trio.TooSlowError() if not str(error):
+            return f"no answer within {HANDSHAKE_SECONDS:g} s"
+        case ConnectionClosed(reason=CloseReason() as reason):
+            return f"closed with {reason.code} {reason.reason or reason.name}"
+        case ConnectionRejected():
+            return f"refused with status {error.status_code}"
+    cause = error.__cause__ or error
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+
+
+class _Queue(trio.abc.SendChannel[str | bytes]):
+    """The library's queue of frames, filled without a pass through the scheduler for each of them."""
+
+    def __init__(self, channel: trio.MemorySendChannel[str | bytes]) -> None:
+        self._channel = channel
+
+    async def send(self, value: str | bytes) -> None:
+        try:
+            self._channel.send_nowait(value)
+        except trio.WouldBlock:  # the feed is behind: let it catch up
+            await self._channel.send(value)
+
+    async def aclose(self) -> None:
+        await self._channel.aclose()
+
+
 class Frames:
     """The frames of one websocket connection."""
 
     def __init__(self, connection: WebSocketConnection) -> None:
         self._connection = connection
-        # trio-websocket hands out one message a call, each with a pass through the scheduler. Its channel has the
-        # others ready; the version is pinned, and a test fails if the attribute goes away.
+        # trio-websocket hands over one frame at a time, with two passes through the scheduler: half of what a
+        # frame costs. The version is pinned, and a test fails if these attributes go away.
         self._channel: trio.MemoryReceiveChannel[str | bytes] = connection._recv_channel  # noqa: SLF001
+        connection._send_channel = cast("trio.MemorySendChannel[str | bytes]", _Queue(connection._send_channel))  # noqa: SLF001
 
     async def receive(self) -> list[str | bytes]:
-        """Every frame that has come, and what comes with it in one burst; at least one.
+        """Every frame that has come; at least one. Usually those of one read of the socket.
 
         Raises:
             ConnectionClosed: the connection ended and all its frames were handed out.
         """
         frames = [await self._connection.get_message()]
-        # The connection's reader hands over one message in each pass through the scheduler. As long as passes
-        # bring more, wait for them: a burst then goes on together, at a fraction of the cost. It takes two without
-        # any to know, as the scheduler shuffles who is first. They are shielded, so that no frame is lost.
-        empty_passes = 0
-        while empty_passes < 2 and len(frames) < BURST_FRAMES:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            empty_passes += 1
-            try:
-                while True:
-                    frames.append(self._channel.receive_nowait())
-                    empty_passes = 0
-            except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
-                pass
+        with suppress(trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+            while True:
+                frames.append(self._channel.receive_nowait())
         return frames
 
     async def send(self, frame: str) -> None:

@@ -7,8 +7,8 @@ rows may be doubled and unsorted. Blocking.
 
 import hashlib
 import re
-import shutil
 import zipfile
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -139,34 +139,40 @@ def check_archive(archive: Archive) -> bool:
     return True
 
 
-def read_minutes(archive: Archive, staging: Path) -> pa.Table:
+def read_minutes(
+    archive: Archive, staging: Path, unpacked: Callable[[int], None] = lambda _bytes: None
+) -> pa.Table:
     """The archive's minutes, with the columns of ``MINUTES_SCHEMA``.
 
     Args:
         archive: The file.
         staging: An empty folder for the unpacked file and the database that reads it.
+        unpacked: Told how many bytes of the archive are unpacked, again and again, and at last all.
 
     Raises:
         UserError: it cannot be unpacked or does not hold what its name says.
     """
-    unpacked = staging / _COPY
+    csv = staging / _COPY
     try:
-        with zipfile.ZipFile(archive.path) as packed:
+        with archive.path.open("rb") as file, zipfile.ZipFile(file) as packed:
             [member] = packed.infolist()
-            with packed.open(member) as source, unpacked.open("wb") as target:
-                shutil.copyfileobj(source, target, _CHUNK)
+            with packed.open(member) as source, csv.open("wb") as target:
+                while chunk := source.read(_CHUNK):
+                    target.write(chunk)
+                    unpacked(file.tell())
+        unpacked(archive.path.stat().st_size)
     except (zipfile.BadZipFile, ValueError, EOFError) as error:
         raise UserError(f"{archive.path} is not a whole archive file: download it again") from error
     connection = open_memory_database(temp_directory=str(staging / "spill"), memory_limit="1GB")
     try:
-        return _read_csv(connection, archive, unpacked)
+        return _read_csv(connection, archive, csv)
     except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.InvalidTypeException) as error:
         raise UserError(
             f"{archive.path} does not hold what its name says: {str(error).splitlines()[0]}"
         ) from error
     finally:
         connection.close()
-        unpacked.unlink()
+        csv.unlink()
 
 
 def _read_csv(connection: duckdb.DuckDBPyConnection, archive: Archive, csv: Path) -> pa.Table:

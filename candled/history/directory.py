@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from candled.history.errors import DataDirectoryError
+from candled.history.errors import DataDirectoryError, not_writable
 from candled.history.files import TEMPORARY, Files
 
 FORMAT: Final = 1
@@ -114,7 +115,7 @@ def hold_directory(path: Path, *, exchange: str, files: Files) -> Iterator[Direc
             raise DataDirectoryError(f"{path} holds other files: give an empty or a new folder as data directory")
         lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise DataDirectoryError(f"cannot write to {path} ({error.strerror}): make it writable") from error
+        raise not_writable(path, error) from error
     try:
         _lock(lock, path)
         identity = read_identity(path)
@@ -131,10 +132,25 @@ def hold_directory(path: Path, *, exchange: str, files: Files) -> Iterator[Direc
                 MIGRATIONS[version](path, files)
             _write_identity(directory, files)
         except OSError as error:
-            raise DataDirectoryError(f"cannot write to {path} ({error.strerror}): make it writable") from error
+            raise not_writable(path, error) from error
         yield directory
     finally:
         os.close(lock)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the data directory now."""
+    try:
+        lock = os.open(path / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def raise_epoch(directory: Directory, least: int, files: Files) -> Directory:
@@ -166,10 +182,13 @@ def bind_to_exchange(directory: Directory, exchange: str, files: Files) -> Direc
 
 
 def remove_temporary(path: Path, files: Files) -> int:
-    """Remove what an earlier process did not finish; returns how many files that was."""
+    """Remove what an earlier process did not finish; returns how many files and folders that was."""
+    folders = [entry for entry in path.glob("*" + TEMPORARY) if entry.is_dir()]
+    for folder in folders:
+        shutil.rmtree(folder)
     leftovers = list(path.rglob("*" + TEMPORARY))
     files.remove(leftovers)
-    return len(leftovers)
+    return len(folders) + len(leftovers)
 
 
 def _check_exchange(path: Path, recorded: str, exchange: str) -> None:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from candled.domain.bar import NO_TRADE, Bar
 from candled.domain.interval import MINUTE, ONE_MINUTE
 from candled.history.archive import Archive, ArchiveKind, check_archive, parse_archive, read_minutes
 from candled.history.columns import column_values
+from candled.history.files import TEMPORARY
 from candled.history.history import DurableHistory, open_history
+from candled.history.retries import writing_once
 from candled.history.settings import HistorySettings
 
 Progress = Callable[[int, int, str], None]
@@ -67,7 +70,7 @@ async def import_archives(
 
     Raises:
         UserError: a file is not what it should be; nothing of it is imported.
-        DataDirectoryError: the directory cannot be used.
+        DataDirectoryError: the directory cannot be used, or the disk does not take it; a part may be in.
     """
     archives = sorted((parse_archive(path) for path in paths), key=lambda a: (a.symbol, a.date, a.kind.value))
     report = ImportReport()
@@ -79,19 +82,28 @@ async def import_archives(
     async with open_history(data_dir, exchange=exchange, settings=settings) as history:
         for archive in archives:
             progress(done, total, archive.path.name)
-            minutes = await trio.to_thread.run_sync(_read, archive)
-            await _take(history, archive, minutes, report)
+            unpacked = partial(_show_unpacked, progress, done, total, archive)
+            with writing_once(data_dir):
+                minutes = await trio.to_thread.run_sync(_read, archive, data_dir, unpacked)
+                await _take(history, archive, minutes, report)
             done += archive.path.stat().st_size
         progress(done, total, "sealing")
-        while await history.keep():
-            pass
+        with writing_once(data_dir):
+            while await history.keep():
+                pass
         progress(done, total, "done")
     return report
 
 
-def _read(archive: Archive) -> pa.Table:
-    with tempfile.TemporaryDirectory(prefix="candled-import-") as staging:
-        return read_minutes(archive, Path(staging))
+def _show_unpacked(progress: Progress, done: int, total: int, archive: Archive, part: int) -> None:
+    is_whole = part == archive.path.stat().st_size
+    progress(done + part, total, f"{archive.path.name}: adding up" if is_whole else archive.path.name)
+
+
+def _read(archive: Archive, data_dir: Path, unpacked: Callable[[int], None]) -> pa.Table:
+    # Beside the bars: there is room for them there, and the next start removes what a kill leaves.
+    with tempfile.TemporaryDirectory(prefix="import-", suffix=TEMPORARY, dir=data_dir) as staging:
+        return read_minutes(archive, Path(staging), unpacked)
 
 
 async def _take(history: DurableHistory, archive: Archive, minutes: pa.Table, report: ImportReport) -> None:

@@ -58,6 +58,11 @@ class Journal:
         except (duckdb.Error, pa.ArrowException) as error:
             raise JournalDamagedError(str(error)) from error
 
+    def count(self) -> int:
+        """How many rows it has."""
+        [(count,)] = self._connection.execute("SELECT count(*) FROM bars").fetchall()
+        return int(count)
+
     def bytes(self) -> int:
         """Its size on disk."""
         return sum(path.stat().st_size for path in journal_files(self._path))

@@ -10,7 +10,7 @@ import trio
 from candled.domain.bar import Bar, merge_bars
 from candled.domain.event import POSITION_BITS, BarEvent
 from candled.domain.interval import MINUTE, ONE_MINUTE, Interval, parse_interval
-from candled.history.history import HistoryStatistics
+from candled.history.interface import HistoryStatistics
 
 
 @attrs.define

@@ -14,7 +14,7 @@ import duckdb
 from candled.history import query
 from candled.history.directory import EMPTY, FORMAT, RECENT, read_identity, sealed_folder
 from candled.history.errors import DataDirectoryError
-from candled.history.layout import Recent, Segment, live_recents, live_segments, parse_recent, parse_segment
+from candled.history.names import Recent, Segment, live_recents, live_segments, parse_recent, parse_segment
 
 NO_EXTENSIONS: Final = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 _SYMBOL_FOLDER: Final = "symbol="

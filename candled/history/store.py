@@ -15,7 +15,8 @@ from candled.history import query, reader
 from candled.history.columns import ROW_SCHEMA, column_values
 from candled.history.directory import Directory
 from candled.history.files import Files
-from candled.history.layout import Expire, MergeRecents, Recent, Rewrite, Segment
+from candled.history.layout import Expire, MergeRecents, Rewrite
+from candled.history.names import Recent, Segment
 from candled.history.parquet import oldest_open_time, read_footer, write_recent, write_segment
 
 _NO_ROWS: Final = ROW_SCHEMA.empty_table()

@@ -3,6 +3,8 @@
 Works on files alone, beside a running daemon too. Blocking.
 """
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
@@ -16,10 +18,11 @@ from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
 from candled.history import query, reader
 from candled.history.columns import ROW_SCHEMA, rows_from_events
-from candled.history.directory import hold_directory, read_identity
+from candled.history.directory import JOURNAL, hold_directory, is_held, read_identity
 from candled.history.errors import DataDirectoryError
 from candled.history.files import Files
-from candled.history.layout import Recent, Segment, live_recents, live_segments
+from candled.history.journal import JournalDamagedError, journal_files, open_journal
+from candled.history.names import Recent, Segment, live_recents, live_segments
 
 Progress = Callable[[int, int, str], None]
 """Called with files done, files in all, and what is at hand."""
@@ -81,7 +84,7 @@ def verify(
     root = data_dir.absolute()
     if read_identity(root) is None:
         raise DataDirectoryError(f"{root} is not a candled data directory: give the one that holds the bars")
-    damaged = find_damaged(root, progress)
+    damaged = [*find_damaged(root, progress), *_journal_at_rest(root)]
     bad = {finding.path for finding in damaged}
     sealed = [path for path in map(Path, _paths(root, "sealed")) if path not in bad]
     recent = [path for path in map(Path, _paths(root, "recent")) if path not in bad]
@@ -119,7 +122,36 @@ def set_damaged_aside(
         for finding in damaged:
             assert finding.path is not None
             directory.set_aside(finding.path, files)
-    return damaged
+        journal = find_damaged_journal(directory.path)
+        for path in journal_files(directory.journal) if journal else ():
+            directory.set_aside(path, files)
+    return damaged + journal
+
+
+def find_damaged_journal(root: Path) -> list[Finding]:
+    """The journal, if it does not open or cannot be read whole. Looks at a copy, and so changes nothing."""
+    path = root / JOURNAL
+    with tempfile.TemporaryDirectory(prefix="candled-verify-") as folder:
+        for file in journal_files(path):
+            shutil.copyfile(file, Path(folder) / file.name)
+        try:
+            open_journal(Path(folder) / JOURNAL, Files()).close()
+        except JournalDamagedError as error:
+            text = f"{path} is damaged ({error}): the next start or `candled repair` sets it aside."
+            return [Finding(FindingKind.DAMAGED_FILE, text, path=path)]
+    return []
+
+
+def _journal_at_rest(root: Path) -> list[Finding]:
+    """As ``find_damaged_journal``, while no process holds the directory: one that does has read it itself."""
+    before = read_identity(root)
+    if is_held(root):
+        return []
+    try:
+        found = find_damaged_journal(root)
+    except FileNotFoundError:  # a process has opened it meanwhile
+        found = []
+    return [] if is_held(root) or read_identity(root) != before else found
 
 
 def _paths(root: Path, kind: str) -> list[str]:

@@ -190,7 +190,7 @@ def test_a_daemon_that_is_not_there_is_one_sentence(invoke, command) -> None:
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
         "candled: No daemon answers at 127.0.0.1:1: start one with `candled run` or `candled demo`, "
-        "or give --address.\n"
+        "or give --address; one that speaks TLS answers --tls or --ca alone.\n"
     )
 
 

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trio
 
+from candled.cli import demo_command
 from candled.cli.demo_command import market_epoch
 from candled.errors import UserError
 from candled.exchange.clock import exchange_time_of, parse_epoch
+from candled.logs import LogCounts
+from candled.settings import DaemonSettings, ExchangeSettings
 from tests.cli.demo import CANDLED, demo, until
 
 NOW = datetime(2026, 5, 8, 14, 30, tzinfo=UTC)
@@ -39,6 +43,16 @@ def test_a_fast_market_goes_on_where_its_stored_bars_end(speed) -> None:
 def test_a_market_that_cannot_catch_up_with_its_bars_says_what_to_do() -> None:
     with pytest.raises(UserError, match="up to 2026-05-08 19:30 UTC, ahead of the clock"):
         time_of_market(NOW + timedelta(hours=5), 1)
+
+
+def test_a_demo_that_is_ended_before_it_serves_ends_in_order(tmp_path, monkeypatch, capsys) -> None:
+    async def ended_at_once(*_, **__) -> None:
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(demo_command.parts, "run_daemon", ended_at_once)
+    market = ExchangeSettings(address="127.0.0.1:0")
+    trio.run(demo_command._run, DaemonSettings(data_dir=tmp_path), market, LogCounts())
+    assert capsys.readouterr().out == ""
 
 
 def test_a_newcomer_sees_bars_everywhere_and_ctrl_c_ends_it_in_order(tmp_path) -> None:

@@ -1,13 +1,17 @@
 """``candled import``, ``verify`` and ``repair``: what they print and how they exit."""
 
 import json
+import os
+import signal
 import subprocess
 
 import httpx
 import pytest
+import trio
 from click.testing import CliRunner
 
 from candled.cli.main import main
+from candled.history import open_history
 from tests.cli.demo import CANDLED, running, until
 from tests.recordings import recordings
 
@@ -34,6 +38,26 @@ def test_verify_finds_what_is_not_proven_and_says_so_by_its_exit_status(invoke) 
     assert result.exit_code == 1
     (finding,) = json.loads(result.stdout)
     assert (finding["kind"], finding["start"]) == ("incomplete", "2020-01-02T00:00:00+00:00")
+
+
+async def test_archives_of_the_real_exchange_do_not_mix_with_a_made_up_market(invoke, tmp_path) -> None:
+    async with open_history(tmp_path / "candled-data", exchange="candled-embedded synthetic seed=1"):
+        pass
+    result = await trio.to_thread.run_sync(invoke, "import", str(recordings() / ARCHIVE))
+    assert result.exit_code == 1
+    assert "holds bars of candled-embedded synthetic seed=1, not of binance-spot" in result.stderr
+
+
+def test_ctrl_c_ends_a_query_without_a_traceback(invoke, tmp_path) -> None:
+    invoke("import", str(recordings() / ARCHIVE))
+    os.mkfifo(tmp_path / "begun")
+    begun = "read_csv('begun', columns = {'word': 'VARCHAR'}, auto_detect = false)"
+    command = [*CANDLED, "sql", f"SELECT count(*) FROM range(1000000000) a, range(1000000000) b, {begun} c"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        (tmp_path / "begun").write_text("now\n")  # waits until the query opens it
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (130, "")
 
 
 def test_repair_sets_a_damaged_file_aside(invoke, tmp_path) -> None:

@@ -48,15 +48,65 @@ run_trio(main)
 """
 
 
-def test_ctrl_c_ends_a_client_with_130_and_without_a_traceback() -> None:
+def signalled(code: str, *numbers: signal.Signals) -> tuple[int, str]:
+    """Run code that says "up", send it these signals; its exit status and what it said on standard error."""
+    # A shell that runs the tests in its background lets its children ignore Ctrl-C: they are asked to heed it.
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{code}"
     with subprocess.Popen(
-        [sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "up\n"
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
-    assert (process.returncode, errors) == (130, "")
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+            for number in numbers:
+                process.send_signal(number)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    return process.returncode, errors
+
+
+def test_ctrl_c_ends_a_client_with_130_and_without_a_traceback() -> None:
+    assert signalled(SLEEPER, signal.SIGINT) == (130, "")
+
+
+def test_ctrl_c_ends_the_command_quietly_while_it_is_still_imported() -> None:
+    imports_slowly = """
+import builtins, time
+from candled.__main__ import main
+def slow(name, *_):
+    print("up", flush=True)
+    time.sleep(60)
+builtins.__import__ = slow
+main()
+"""
+    assert signalled(imports_slowly, signal.SIGINT) == (130, "")
+
+
+def test_ctrl_c_ends_the_command_quietly_while_its_module_is_imported() -> None:
+    imports_slowly = """
+import importlib, time
+from candled.cli.main import main
+def slow(name):
+    print("up", flush=True)
+    time.sleep(60)
+importlib.import_module = slow
+main(["config"])
+"""
+    assert signalled(imports_slowly, signal.SIGINT) == (130, "")
+
+
+def test_while_the_interpreter_ends_no_further_signal_spoils_the_exit_status() -> None:
+    ends_slowly = """
+import atexit, time
+import candled.cli.main
+from candled.__main__ import main
+candled.cli.main.main = lambda: None
+atexit.register(time.sleep, 0.5)
+atexit.register(print, "up", flush=True)
+main()
+"""
+    assert signalled(ends_slowly, signal.SIGINT, signal.SIGTERM) == (0, "")
 
 
 def test_a_reader_that_leaves_early_ends_a_command_quietly() -> None:

@@ -18,6 +18,7 @@ from candled.domain.feed_event import (
     TradesRepaired,
 )
 from candled.domain.interval import MINUTE
+from candled.domain.status import GapState
 from candled.domain.trade import Trade
 from candled.engine.engine import CLOSE_GRACE, Engine
 
@@ -231,6 +232,20 @@ def test_a_minute_whose_trades_are_unfillable_is_taken_from_its_kline() -> None:
     assert told(events) == []
 
 
+def test_a_minute_of_unfillable_newest_ids_is_taken_from_its_kline() -> None:
+    engine = begun()
+    arrive(engine, trade(11, 5))
+    engine.handle(TradeExists("X", 12), 0.0)
+    clock(engine, 130)
+    assert engine.symbols["X"].unsettled() == []
+    engine.handle(RangeUnfillable("X", 12, 12, "the exchange passed over it"), 0.0)
+    events = settle(engine, {1: kline(1, 1, price=110)})
+    assert [(bar.trade_count, bar.close, bar.complete) for bar in (e.bar for e in events)] == [(1, 110, False)]
+    assert [(gap.first_id, gap.state) for gap in engine.symbols["X"].continuity.gaps()] == [
+        (12, GapState.UNFILLABLE)
+    ]
+
+
 def test_bars_from_klines_fill_a_long_absence_in_order() -> None:
     engine = begun()
     arrive(engine, trade(1000, 600.5))
@@ -257,6 +272,29 @@ def test_the_first_bar_of_all_is_incomplete_until_the_trade_before_it_is_known()
     engine.handle(StartFound("X", 7), 0.0)
     assert engine.symbols["X"].continuity.missing == [(7, 9)]
     assert told(repaired(engine, trade(7, -5), trade(8, 1, price=3), trade(9, 2))) == [("REVISION", 0, True, 1)]
+
+
+def test_a_placeholder_before_the_first_bar_proves_nothing_and_the_trade_before_it_is_fetched() -> None:
+    engine = Engine(["X"])
+    arrive(engine, trade(7, 5))
+    engine.handle(StartFound("X", 6), 0.0)
+    repaired(engine, trade(6, -5, quantity=0))
+    assert engine.symbols["X"].continuity.missing == [(5, 5)]
+    repaired(engine, trade(5, -9))
+    (bar,) = [event.bar for event in arrive(engine, trade(8, 61)) if event.kind is BarEventKind.CLOSE]
+    assert (bar.first_trade_id, bar.previous_trade_id, bar.complete) == (7, 5, True)
+
+
+def test_a_silent_symbol_whose_newest_trade_is_a_placeholder_has_its_bars_at_the_price_before_it() -> None:
+    engine = Engine(["X"])
+    clock(engine, 10)
+    engine.handle(LastTradeFound("X", trade(6, -5, quantity=0)), 0.0)
+    assert engine.symbols["X"].continuity.missing == [(6, 6)]
+    repaired(engine, trade(6, -5, quantity=0))
+    repaired(engine, trade(5, -9, price=123))
+    clock(engine, 70)
+    (event,) = settle(engine, {0: kline(0)})
+    assert (event.bar.close, event.bar.trade_count) == (123, 0)
 
 
 def test_a_placeholder_takes_an_id_but_is_no_trade() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from candled.domain.bar import NO_TRADE, Bar, merge_bars
 from candled.domain.event import BarEvent, BarEventKind
 from candled.domain.interval import INTERVALS, MINUTE
-from candled.engine.rollup import RollUp
+from candled.engine.rollup import MinutesNeeded, RollUp
 
 START = 1_790_000_000_000_000 // (1440 * MINUTE) * (1440 * MINUTE)
 LONGER = [interval for name, interval in INTERVALS.items() if name != "1m"]
@@ -210,6 +210,47 @@ def histories(draw: st.DrawFn) -> list[tuple[BarEventKind, Bar]]:
                 out.append((BarEventKind.REVISION, known[old]))
         index += draw(st.sampled_from([1, 1, 1, 1, 1, 1, 7, 45, 400]))
     return out
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories(), st.data())
+def test_a_history_that_answers_late_never_makes_a_longer_bar_older(
+    history: list[tuple[BarEventKind, Bar]], data: st.DataObject
+) -> None:
+    rollup = RollUp()
+    minutes: dict[int, Bar] = {}
+    newest: dict[tuple[str, int], Bar] = {}
+    waiting: list[MinutesNeeded] = []
+
+    def hear(events: list[BarEvent]) -> None:
+        for heard in events:
+            bar = heard.bar
+            if heard.kind is not BarEventKind.UPDATE and bar.interval != "1m":
+                known = newest.get((bar.interval, bar.open_time))
+                assert known is None or bar.revision >= known.revision
+                assert known is None or bar.trade_count >= known.trade_count
+                newest[bar.interval, bar.open_time] = bar
+
+    def answer(count: int) -> None:
+        for need in waiting[:count]:
+            stored = [minutes[t] for t in sorted(minutes) if need.open_time <= t < need.close_time]
+            hear(rollup.rebuild(need, stored))
+        del waiting[:count]
+
+    for position, (kind, bar) in enumerate(history, 1):
+        if kind is not BarEventKind.UPDATE:
+            minutes[bar.open_time] = bar
+        hear(rollup.apply([event(kind, bar, position)]))
+        waiting += rollup.take_needs()
+        answer(data.draw(st.integers(0, 3)))
+    answer(len(waiting))
+    closed_until = max((bar.close_time for bar in minutes.values()), default=0)
+    for interval in LONGER:
+        for open_time in {interval.floor(t) for t in minutes}:
+            inside = [minutes[t] for t in sorted(minutes) if open_time <= t < interval.end(open_time)]
+            if interval.end(open_time) <= closed_until:
+                expected = msgspec.structs.replace(merge_bars(inside, interval), closed=True)
+                assert newest[interval.name, open_time] == expected
 
 
 @settings(max_examples=40, deadline=None)

@@ -20,7 +20,7 @@ from candled.domain.id_ranges import IdRanges
 from candled.domain.interval import MINUTE
 from candled.domain.trade import Trade
 from candled.feed.interface import ExchangeDescription, Instrument, SourceUnavailableError
-from candled.feed.repair import Repairer, RepairWays
+from candled.feed.repair import LAG_MAX, Repairer, RepairWays
 
 AGGREGATES_FROM, KLINES_FROM = RepairWays().aggregates_from, RepairWays().klines_from
 START = 1_700_006_400_000_000
@@ -36,6 +36,8 @@ class Source:
     failures: int = 0
     shown: int | None = None
     """Highest id that REST shows: it lags behind."""
+    clock: int | None = None
+    """The exchange's time, if it went on after the last trade."""
     short_pages: bool = False
     """A page is cut off before what is lacking is left out of it."""
     asked: list[str] = attrs.Factory(list)
@@ -58,7 +60,10 @@ class Source:
 
     async def server_time(self) -> int:
         self._ask("time")
-        return self.trade(self.count).time
+        return self._now()
+
+    def _now(self) -> int:
+        return self.trade(self.count).time if self.clock is None else self.clock
 
     async def describe(self, symbols: Sequence[str]) -> ExchangeDescription:
         raise AssertionError
@@ -83,7 +88,7 @@ class Source:
 
     async def klines(self, symbol: str, first_open_time: int, limit: int) -> list[Bar]:
         self._ask("klines")
-        last = self.trade(self.count).time // MINUTE * MINUTE
+        last = self._now() // MINUTE * MINUTE
         times = range(first_open_time, min(last, first_open_time + (limit - 1) * MINUTE) + 1, MINUTE)
         return [
             Bar(
@@ -188,6 +193,18 @@ async def test_rest_that_lags_behind_the_stream_is_asked_again(autojump_clock: C
         assert lacks.events == []
         source.shown = None
     assert lacks.missing("X") == []
+
+
+async def test_newest_ids_are_given_up_once_the_exchanges_klines_are_well_past_them(autojump_clock: Clock) -> None:
+    source, lacks = Source(100, shown=10), Lacks(11, 20)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(repair, source, lacks)
+        await trio.sleep(60)
+        assert lacks.events == [], "for all one can know, it lags"
+        source.clock = START + LAG_MAX + 2 * MINUTE
+    (given_up,) = lacks.events
+    assert isinstance(given_up, RangeUnfillable)
+    assert (given_up.first_id, given_up.last_id) == (11, 20)
 
 
 async def test_a_failing_exchange_is_asked_again_with_growing_pauses(autojump_clock: Clock) -> None:

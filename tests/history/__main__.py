@@ -15,6 +15,7 @@ from pathlib import Path
 import trio
 
 from tests.history.kills import STRACE, Tally, kill_again_and_again, kills_at_calls, kills_at_random
+from tests.history.writing_process import SETTINGS
 
 
 def main() -> int:
@@ -47,7 +48,8 @@ def main() -> int:
 `python -m tests.history --kills {options.kills} --seed {options.seed}`
 
 {tally.kills} kill -9: {tally.kills - sum(tally.at_calls.values())} at random instants, {sum(tally.at_calls.values())} \
-at the nth call of a kind, just before it was carried out. {tally.queries} queries by a reader meanwhile.
+at the nth call of a kind, just before it was carried out. {tally.queries} queries by a reader meanwhile; \
+{tally.queries_outlasted} more took longer than the {SETTINGS.grace:.0f} s that replaced files stay here, and were asked again.
 Numbers stored and acknowledged: {tally.acknowledged // 60 + 1}, of three symbols each; the process seals, folds, joins and removes files all the time.
 Acknowledged bars lost, doubled or answered wrong: {wrong or 0}
 

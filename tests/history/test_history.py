@@ -161,6 +161,16 @@ async def test_bars_are_paged_by_start_end_and_limit(tmp_path: Path) -> None:
         assert await history.bars("ETHUSDT", "1m") == []
 
 
+@pytest.mark.parametrize("end", [1, 3 * MINUTE, 5 * MINUTE])
+async def test_a_longer_bar_that_opens_before_the_end_is_whole(tmp_path: Path, end: int) -> None:
+    first = INTERVALS["5m"].end(START)
+    bars = [minute((first - START) // MINUTE + number) for number in range(10)]
+    async with open_history(tmp_path, exchange="x") as history:
+        await store(history, bars)
+        (found,) = await history.bars("BTCUSDT", "5m", first, first + end)
+    assert _but_closed(merge_bars(bars[:5], INTERVALS["5m"])) == _but_closed(found)
+
+
 @pytest.mark.parametrize("interval", [name for name in INTERVALS if name not in ("1m", "1M")])
 async def test_a_longer_bar_is_there_when_its_end_is_known(tmp_path: Path, interval: str) -> None:
     rule = INTERVALS[interval]
@@ -219,7 +229,7 @@ async def test_incomplete_bars_are_found_for_the_repair(tmp_path: Path) -> None:
 
 async def test_the_writer_stores_what_is_in_the_channel_before_it_ends(tmp_path: Path) -> None:
     bars = [minute(number) for number in range(50)]
-    with trio.fail_after(20):
+    with trio.fail_after(50):
         async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
             async with trio.open_nursery() as nursery:
                 send, receive = trio.open_memory_channel[list[BarEvent]](100)

@@ -13,9 +13,10 @@ from candled.domain.bar import Bar
 from candled.domain.interval import MINUTE
 from candled.domain.numbers import format_units, quote_units
 from candled.errors import UserError
-from candled.history import connect, open_history
+from candled.history import DataDirectoryError, connect, open_history
 from candled.history.importing import ImportReport, import_archives
 from tests.history.bars import START
+from tests.history.disk import fill_up
 from tests.recordings import recordings
 
 DAY = 1440 * MINUTE
@@ -154,6 +155,27 @@ async def test_a_missing_trade_makes_its_minute_incomplete(tmp_path: Path) -> No
     assert incomplete == [lost[3] // MINUTE * MINUTE]
 
 
+async def test_progress_rises_to_the_size_of_all_files(tmp_path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    archives = [
+        pack(
+            tmp_path,
+            f"BTCUSDT-trades-2026-01-0{day}",
+            [row(tick, milliseconds=False) for tick in ticks(start, 1, 9)],
+        )
+        for day, start in ((1, START), (2, START + DAY))
+    ]
+    await import_archives(
+        tmp_path / "data", archives, exchange="binance", progress=lambda *words: told.append(words)
+    )
+    sizes = [archive.stat().st_size for archive in archives]
+    done = [part for part, _, _ in told]
+    assert done == sorted(done)
+    assert {total for _, total, _ in told} == {sum(sizes)}
+    assert (sizes[0], sum(sizes), f"{archives[0].name}: adding up") in told
+    assert told[-1] == (sum(sizes), sum(sizes), "done")
+
+
 async def test_importing_again_changes_nothing(tmp_path: Path) -> None:
     archive = pack(
         tmp_path, "BTCUSDT-trades-2026-01-01", [row(tick, milliseconds=False) for tick in ticks(START, 1, 900)]
@@ -218,6 +240,31 @@ async def test_a_wrong_checksum_is_refused_before_anything_is_imported(tmp_path:
     with pytest.raises(UserError, match="differs from its checksum: download it again"):
         await import_all(tmp_path / "data", archive)
     assert not (tmp_path / "data").exists()
+
+
+async def test_a_disk_without_room_is_named_and_the_import_goes_on_when_called_again(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    chosen = ticks(START, 1000, 2000)
+    archive = pack(
+        tmp_path, "BTCUSDT-trades-2026-01-01", [row(tick, milliseconds=False) for tick in chosen + chosen[:500]]
+    )
+    async with open_history(small_disk / "data", exchange="binance"):
+        fill_up(small_disk / "ballast", left=100_000)
+    with pytest.raises(DataDirectoryError, match=r"cannot write to .*No space left .* call again"):
+        await import_all(small_disk / "data", archive)
+    (small_disk / "ballast").unlink()
+    await import_all(small_disk / "data", archive)
+    assert oracle(chosen) == {bar.open_time: fields(bar) for bar in await stored(small_disk / "data")}
+
+
+async def test_what_a_killed_import_left_unpacked_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    leftover = tmp_path / "data" / "import-1.tmp"
+    leftover.mkdir(parents=True)
+    (leftover / "archive.csv").write_text("1,2,3")
+    (tmp_path / "data" / "candled.lock").touch()
+    assert await stored(tmp_path / "data") == []
+    assert not leftover.exists()
 
 
 async def test_other_files_are_named(tmp_path: Path) -> None:

@@ -9,21 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from candled.domain.interval import DAY, INTERVALS, MINUTE
-from candled.history.layout import (
-    FAN_IN,
-    Delete,
-    Expire,
-    Fold,
-    Layout,
-    MergeRecents,
-    Recent,
-    Rewrite,
-    Segment,
-    live_recents,
-    live_segments,
-    parse_recent,
-    parse_segment,
-)
+from candled.history.layout import FAN_IN, Delete, Expire, Fold, Layout, MergeRecents, Rewrite
+from candled.history.names import Recent, Segment, live_recents, live_segments, parse_recent, parse_segment
 
 HOUR = 60 * MINUTE
 MONTH = INTERVALS["1M"]

@@ -118,6 +118,26 @@ def test_damaged_bytes_are_detected_named_and_set_aside(tmp_path: Path, place: f
         assert connection.execute("SELECT count(*) FROM bars WHERE interval = '1m'").fetchone() == (DAY + 100,)
 
 
+def test_a_damaged_journal_is_named_and_set_aside(tmp_path: Path) -> None:
+    bars = chained(range(100))
+    write(tmp_path, bars)
+    journal = tmp_path / "candled.duckdb"
+    journal.write_bytes(b"not a database" * 1000)
+    [damaged] = verify(tmp_path)
+    assert (damaged.kind, damaged.path) == (FindingKind.DAMAGED_FILE, journal)
+    assert journal.read_bytes() == b"not a database" * 1000
+    assert [journal] == [finding.path for finding in set_damaged_aside(tmp_path)]
+    assert not journal.exists()
+    assert found(tmp_path) == []
+
+
+async def test_the_journal_of_a_running_process_is_left_alone(tmp_path: Path) -> None:
+    async with open_history(tmp_path, exchange="x") as history:
+        await history.store(events(chained(range(100)), history.epoch << 32))
+        await history.publish()
+        assert found(tmp_path) == []
+
+
 def test_a_folder_without_bars_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataDirectoryError, match="is not a candled data directory"):
         verify(tmp_path)

@@ -87,4 +87,5 @@ def rendered_files(renderings: dict[str, str], tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("rendered")
     for name, text in renderings.items():
         (folder / f"{name}.yaml").write_text(text)
+    shutil.copy(K8S / "volume-shell.yaml", folder)
     return sorted(folder.iterdir())

@@ -31,6 +31,8 @@ def playable(objects: Sequence[Object], image: str, host_port: Callable[[], int]
             result.append(pod)
         elif thing["kind"] == "Deployment":
             result.append(_pod(thing, thing["metadata"]["name"], image, host_port))
+        elif thing["kind"] == "Pod":
+            result.append(_pod({"spec": {"template": thing}}, thing["metadata"]["name"], image, host_port))
     return result
 
 
@@ -42,7 +44,7 @@ def _pod(workload: Object, name: str, image: str, host_port: Callable[[], int]) 
         container["image"] = image
         for probe in PROBES:
             container.pop(probe, None)
-        for port in container["ports"]:
+        for port in container.get("ports", []):
             port["hostIP"], port["hostPort"] = "127.0.0.1", host_port()
     labels = workload["spec"]["template"]["metadata"]["labels"]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -46,6 +47,18 @@ def podman(*words: str, timeout: float = 60, check: bool = True, text: str | Non
     if check and done.returncode != 0:
         pytest.fail(f"podman {' '.join(words)}: {done.stdout}{done.stderr}")
     return done.stdout
+
+
+def podman_exec(name: str, command: str, *, input_: Path | None = None, output: Path | None = None) -> None:
+    """Run a command, written as for a shell, in a container; a file is its input or takes its output."""
+    words = ["podman", "exec", "--interactive", name, *shlex.split(command)]
+    nothing = Path(os.devnull)
+    with (input_ or nothing).open("rb") as source, (output or nothing).open("wb") as sink:
+        done = subprocess.run(
+            words, stdin=source, stdout=sink, stderr=subprocess.PIPE, timeout=60, env=ENVIRONMENT
+        )
+    if done.returncode != 0:
+        pytest.fail(f"{' '.join(words)}: {done.stderr.decode()}")
 
 
 def inspect(name: str) -> dict[str, Any]:

@@ -14,7 +14,10 @@ import yaml
 from tests.ops.conftest import K8S, ROOT, render
 from tests.ops.cross_references import Object, container, daemons, image_user, of_kind, pod, problems, workloads
 
-KUBERNETES_VERSIONS = ["1.32", "1.34", "1.37"]
+KUBERNETES_VERSIONS = ["1.32", "1.35", "1.37"]
+"""The oldest that the manifests need, the one that the root for EKS makes, the newest."""
+
+VOLUME_SHELL = K8S / "volume-shell.yaml"
 
 
 def objects_of(text: str) -> list[Object]:
@@ -62,7 +65,7 @@ def test_checkov_finds_nothing_that_is_not_excused(rendered_files: list[Path], t
 
 
 def test_every_file_of_the_manifests_is_used_or_is_a_cluster_of_kind() -> None:
-    listed: set[Path] = {K8S / "overlays" / "kind" / "cluster.yaml"}
+    listed: set[Path] = {K8S / "overlays" / "kind" / "cluster.yaml", VOLUME_SHELL}
     for kustomization in K8S.rglob("kustomization.yaml"):
         listed.add(kustomization)
         content = yaml.safe_load(kustomization.read_text())
@@ -87,6 +90,23 @@ def test_pods_run_as_the_user_of_the_image(rendered: str) -> None:
     for workload in workloads(objects_of(rendered)):
         context = pod(workload)["securityContext"]
         assert f"{context['runAsUser']}:{context['runAsGroup']}" == image_user(ROOT / "Containerfile")
+
+
+def test_the_shell_on_a_volume_is_confined_as_the_daemon_whose_volume_it_takes(renderings: dict[str, str]) -> None:
+    (daemon,) = daemons(objects_of(renderings["base"]))
+    shell, policy = objects_of(VOLUME_SHELL.read_text())
+    (only,) = shell["spec"]["containers"]
+    (volume,) = shell["spec"]["volumes"]
+    (claim,) = daemon["spec"]["volumeClaimTemplates"]
+
+    assert policy["spec"]["podSelector"]["matchLabels"] == shell["metadata"]["labels"]
+    assert shell["spec"]["securityContext"] == pod(daemon)["securityContext"]
+    assert only["securityContext"] == container(daemon)["securityContext"]
+    assert only["image"] == container(daemon)["image"]
+    assert only["volumeMounts"] == [m for m in container(daemon)["volumeMounts"] if m["name"] == "data"]
+    assert volume["persistentVolumeClaim"] == {
+        "claimName": f"{claim['metadata']['name']}-{daemon['metadata']['name']}-0"
+    }
 
 
 def test_the_image_exposes_the_ports_of_the_pods(rendered: str) -> None:

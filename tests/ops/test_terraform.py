@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.ops.conftest import ROOT
+from tests.ops.test_manifests import KUBERNETES_VERSIONS
 
 TERRAFORM = ROOT / "ops" / "terraform"
 FOLDERS = ["eks", "kind", "modules/candled"]
@@ -57,6 +58,12 @@ def test_a_root_deploys_this_version_unless_told_otherwise(root: str) -> None:
     variable = (TERRAFORM / root / "variables.tf").read_text().split('variable "image_version"')[1].split("\n}")[0]
 
     assert f'default     = "{version}"' in variable
+
+
+def test_eks_runs_a_kubernetes_version_that_the_manifests_are_checked_for() -> None:
+    variable = (TERRAFORM / "eks" / "variables.tf").read_text().split('variable "kubernetes_version"')[1]
+
+    assert re.findall(r'default += "([0-9.]+)"', variable)[:1] == [KUBERNETES_VERSIONS[1]]
 
 
 def test_no_provider_is_used_without_a_version() -> None:

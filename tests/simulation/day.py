@@ -17,7 +17,6 @@ import trio
 
 from candled.domain.event import BarEvent, positions_of
 from candled.domain.interval import DAY
-from candled.engine.engine import Engine
 from candled.exchange.clock import ExchangeClock
 from candled.exchange.core import Exchange, Limits
 from candled.exchange.memory import MemoryExchange, open_memory_exchange
@@ -28,7 +27,7 @@ from candled.history.memory import MemoryHistory, MemoryStore
 from candled.pipeline import Pipeline, open_pipeline, restore
 from candled.settings import DaemonSettings
 from candled.stream.hub import Hub
-from tests.simulation.judge import is_hidden_from, judge_bars, judge_listener
+from tests.simulation.judge import judge_bars, judge_listener
 from tests.simulation.listeners import Wanderer, Witness
 from tests.simulation.mishaps import Mishaps, StingyRest
 from tests.simulation.outcome import Outcome
@@ -129,10 +128,10 @@ async def _finish(world: _World) -> None:
         engine = daemon.pipeline.engine
         with trio.move_on_after(PATIENCE) as patience:
             await trio.sleep(30)
-            while _in_need(world, engine):
+            while engine.needy:
                 await trio.sleep(5)
         if patience.cancelled_caught:
-            for name in _in_need(world, engine):
+            for name in sorted(engine.needy):
                 symbol = engine.symbols[name]
                 lacks = symbol.continuity.missing, symbol.unsettled(), symbol.wanted_start, symbol.to_reopen
                 outcome.wrong.append(f"{name} still lacks {lacks}")
@@ -140,16 +139,6 @@ async def _finish(world: _World) -> None:
         judge_bars(world.exchange, world.store, engine, outcome)
         await judge_listener(world.wanderer, daemon.history, outcome)
         audience.cancel_scope.cancel()
-
-
-def _in_need(world: _World, engine: Engine) -> list[str]:
-    """Symbols that lack something which is to be had."""
-    needy = []
-    for name in sorted(engine.needy):
-        missing = engine.symbols[name].continuity.missing
-        if not missing or not is_hidden_from(world.exchange, name, missing[0][0]):
-            needy.append(name)
-    return needy
 
 
 class _Audience:

@@ -48,50 +48,51 @@ def _judge_bar(
             outcome.wrong.append(f"{symbol} {open_time}: stored {bar}, ledger {kline}")
         return
     outcome.trades += bar.trade_count
+    proof, gaps = None, engine.symbols[symbol].continuity.gaps()
     if not bar.complete:
-        hole = hidden_id(exchange, symbol, open_time)
-        if hole is not None:
-            outcome.excused += 1
-            gaps = engine.symbols[symbol].continuity.gaps()
-            given_up = GapState.OPEN if is_hidden_from(exchange, symbol, hole) else GapState.UNFILLABLE
-            listed = any(g.first_id <= hole <= g.last_id and g.state is given_up for g in gaps)
-            if not listed:
-                outcome.wrong.append(f"{symbol} {open_time}: id {hole} is not to be had, but not listed: {gaps}")
-            return
-        if bar.known_trade_id >= newest_id:
-            return  # no later trade has come yet
+        proof = _proof_of(exchange, symbol, open_time)
+        if proof is not None:
+            listed = [
+                (max(gap.first_id, proof[0]), min(gap.last_id, proof[1]))
+                for gap in gaps
+                if gap.state is GapState.UNFILLABLE and gap.first_id <= proof[1] and gap.last_id >= proof[0]
+            ]
+            if listed:
+                outcome.excused += 1
+                to_be_had = [id_ for first, last in listed for id_ in _to_be_had(exchange, symbol, first, last)]
+                if to_be_had:
+                    outcome.wrong.append(f"{symbol} {open_time}: ids given up that are to be had: {to_be_had}")
+                return
     told = tuple(Decimal(value).scaleb(-8) for value in numbers(bar))
     told = (*told[:6], Decimal(bar.trade_count), *told[7:])
     true = tuple(getattr(kline, name) for name in _KLINE_NINE)
     if told != true:
         outcome.wrong.append(f"{symbol} {open_time}: stored {told}, ledger {true}, complete {bar.complete}")
-    elif not bar.complete:
-        outcome.wrong.append(f"{symbol} {open_time}: equal, but never proven: {bar}")
+    elif not bar.complete and bar.known_trade_id < newest_id:  # else no later trade has come yet
+        outcome.wrong.append(f"{symbol} {open_time}: equal, but never proven: {bar}; {proof}: {gaps}")
 
 
-def is_hidden_from(exchange: Exchange, symbol: str, first_id: int) -> bool:
-    """Whether the exchange's REST side lacks every trade from this id on: for all one can know, it merely lags."""
-    fills = exchange.ledger.fills_from(symbol, first_id, exchange.clock.now())
-    return all(exchange.faults.hides(symbol, fill.first_id, fill.last_id) for fill in fills)
-
-
-def hidden_id(exchange: Exchange, symbol: str, open_time: int) -> int | None:
-    """An id that the proof of a minute needs and that the exchange's REST side really lacks."""
-    ledger = exchange.ledger
+def _proof_of(exchange: Exchange, symbol: str, open_time: int) -> tuple[int, int] | None:
+    """First and last of the ids that prove a minute, as far as the market has got; None if it has no first."""
+    ledger, now = exchange.ledger, exchange.clock.now()
     before = next((fill for fill in ledger._backward(symbol, open_time - 1) if not fill.is_placeholder), None)
     if before is None:
         return None
-    wanted = before.last_id
-    for fill in ledger.fills_from(symbol, before.last_id, open_time + 2 * DAY):
-        if fill.first_id > wanted:
-            return wanted
-        for id_ in range(fill.first_id, fill.last_id + 1):
-            if exchange.faults.hides(symbol, id_, id_):
-                return id_
-        wanted = fill.last_id + 1
+    last = before.last_id
+    for fill in ledger.fills_from(symbol, before.last_id, now):
+        last = fill.last_id
         if fill.time >= open_time + MINUTE and not fill.is_placeholder:
-            return None
-    return None
+            break
+    return before.last_id, last
+
+
+def _to_be_had(exchange: Exchange, symbol: str, first: int, last: int) -> list[int]:
+    """Those of these ids that the exchange's REST side shows."""
+    return [
+        fill.first_id
+        for fill in exchange.ledger.fills_from(symbol, first, exchange.clock.now())
+        if fill.first_id <= last and not exchange.faults.hides(symbol, fill.first_id, fill.last_id)
+    ]
 
 
 async def judge_listener(wanderer: Wanderer, history: MemoryHistory, outcome: Outcome) -> None:

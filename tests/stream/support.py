@@ -131,6 +131,7 @@ class World:
         self.stored = Stored()
         self.forming: dict[tuple[str, str], Bar] = {}
         self.not_ready: tuple[str, ...] = ()
+        self.elsewhere: dict[str, str] = {}
         options.setdefault("clock", lambda: self.now)
         self.hub = Hub(
             snapshot=lambda symbol, interval: self.forming.get((symbol, interval)),
@@ -157,6 +158,7 @@ class World:
             exchange_time=START + 5,
             not_ready_reasons=self.not_ready,
             symbols=tuple(SymbolStatus(symbol=name, trading_status="TRADING", live=True) for name in SYMBOLS),
+            elsewhere=self.elsewhere,
         )
 
 

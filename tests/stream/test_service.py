@@ -14,8 +14,8 @@ from h2.events import ConnectionTerminated
 from candled.api import candles_pb2 as pb
 from candled.domain.interval import INTERVALS, MINUTE
 from candled.stream.grpc.limits import Limits
-from candled.stream.grpc.server import AddressError, GrpcServer, open_grpc_server
-from candled.stream.tokens import LivePoint, ReplayPoint
+from candled.stream.grpc.server import GrpcServer, open_grpc_server
+from candled.stream.sockets import AddressError
 from tests.stream.grpc_client import Client, Reader, dial, in_thread, kinds
 from tests.stream.support import START, SYMBOLS, World, close, five_minutes, minute, open_service, revise, update
 from tests.stream.test_slow_clients import RawClient, until_streams
@@ -169,6 +169,23 @@ async def test_a_resume_token_brings_each_bar_that_changed_since(world: World, c
     ]
 
 
+async def test_a_resume_token_of_another_directory_does_not_pass_over_bars_in_silence(
+    world: World, client: Client
+) -> None:
+    world.publish_and_store(close(minute(0), 1))
+    reader = await open_stream(world, client, closed_only=True)
+    world.publish_and_store(close(minute(1), 7))
+    (message,) = await reader.until(1)
+    fresh = World(clock=trio.current_time)
+    fresh.publish_and_store(close(minute(0), 1))
+    async with open_service(fresh) as server:
+        request = pb.StreamBarsRequest(resume_token=message.resume_token)
+        with dial(server.address) as other, pytest.raises(grpc.RpcError) as caught:
+            await in_thread(lambda: next(iter(other.stream_bars(request))))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "ahead of this daemon's history" in caught.value.details()
+
+
 async def test_every_interval_is_streamed(world: World, client: Client) -> None:
     reader = await open_stream(world, client, intervals=["1m", "5m"], closed_only=True)
     world.publish(close(minute(4), 5), close(five_minutes(0), 5))
@@ -272,19 +289,6 @@ async def test_a_bad_stream_request_is_refused_with_a_sentence(
     assert text in error.details()
 
 
-@pytest.mark.parametrize("point", [LivePoint.after(8), ReplayPoint(8, START, "1m", START, "BTCUSDT")])
-async def test_a_resume_token_beyond_everything_in_the_history_is_refused(
-    world: World, client: Client, point: LivePoint | ReplayPoint
-) -> None:
-    world.publish_and_store(close(minute(0), 7))
-    error = await Reader(client.stream_bars(pb.StreamBarsRequest(resume_token=point.token()))).ended()
-    assert error is not None
-    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert error.details() == (
-        "resume_token is of another data directory, or of bars that this one lost: use start_time instead"
-    )
-
-
 @pytest.mark.parametrize(
     ("request_", "code", "text"),
     [
@@ -302,6 +306,20 @@ async def test_a_bad_query_is_refused_with_a_sentence(
         await in_thread(client.GetBars, pb.GetBarsRequest(**request_))
     assert caught.value.code() is code
     assert text in caught.value.details()
+
+
+async def test_bars_of_a_symbol_that_moved_to_another_shard_are_asked_for_there(
+    world: World, client: Client
+) -> None:
+    world.publish_and_store(close(minute(0, symbol="XRPUSDT"), 1))
+    answer = await in_thread(client.GetBars, pb.GetBarsRequest(symbol="XRPUSDT"))
+    assert len(answer.bars) == 1
+
+    world.elsewhere = {"XRPUSDT": "shard 1 at candled-1:50051"}
+    with pytest.raises(grpc.RpcError) as caught:
+        await in_thread(client.GetBars, pb.GetBarsRequest(symbol="XRPUSDT"))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert "XRPUSDT is served by shard 1 at candled-1:50051." in caught.value.details()
 
 
 async def test_a_stop_ends_streams_with_unavailable_and_a_resume_point(world: World) -> None:

@@ -96,6 +96,11 @@ class Page:
         """Hover."""
         await self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
+    async def press(self, key: str) -> None:
+        """A key, as the element with the focus gets it."""
+        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key)
+        await self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
     async def picture(self, path: Path) -> None:
         """Save what is seen as PNG."""
         answer = await self.call("Page.captureScreenshot", format="png")

@@ -45,10 +45,10 @@ async def opened(page, daemon):
     await page.wait_for("document.body.dataset.state === 'live' && candled.drawn().length > 30", 40)
 
 
-async def told(daemon):
+async def told(daemon, interval):
     """What ``GetBars`` says of each closed bar, by open time in milliseconds."""
     async with open_trio_client(daemon.grpc) as client:
-        bars = [bar async for bars in client.bar_pages(SYMBOL, "1m", None, None) for bar in bars]
+        bars = [bar async for bars in client.bar_pages(SYMBOL, interval, None, None) for bar in bars]
     return {
         round(bar.open_time.timestamp() * 1000): [getattr(bar, name) for name in NUMBERS + COUNTS] for bar in bars
     }
@@ -67,11 +67,11 @@ async def shown(page):
     return closed
 
 
-async def equal(page, daemon):
+async def equal(page, daemon, interval="1m"):
     """Until the page shows exactly the bars that ``GetBars`` gives; they are many, and two at least are whole."""
     with trio.move_on_after(40):
         while True:
-            on_page, from_api = await shown(page), await told(daemon)
+            on_page, from_api = await shown(page), await told(daemon, interval)
             if on_page == from_api and sum(bar[-2] for bar in on_page.values()) > 1:
                 return on_page
             await trio.sleep(0.1)
@@ -93,6 +93,9 @@ async def test_candles_equal_get_bars_and_the_forming_bar_moves(page, tmp_path) 
             await page.wait_for("Object.values(window.counts).some(counts => counts.size >= 3)")
             await page.wait_for(f"candled.bars().filter(bar => bar.closed).length > {len(before) + 1}")
             await equal(page, daemon)
+            await page.open(f"http://{daemon.http}/#{SYMBOL}/5m")
+            await page.wait_for("candled.bars().at(0)?.interval === '5m' && candled.bars().length > 10", 40)
+            await equal(page, daemon, "5m")
             assert page.problems == []
 
 

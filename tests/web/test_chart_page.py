@@ -204,6 +204,62 @@ async def test_the_crosshair_shows_the_bar_beneath_it(page, stand) -> None:
             assert ids == f"{bar.first_trade_id}–{bar.last_trade_id}"
 
 
+async def test_arrow_keys_read_bar_by_bar(page, stand) -> None:
+    with trio.fail_after(40):
+        async with stand.serving() as address:
+            await opened(page, address)
+            await page.evaluate("document.getElementById('chart').focus()")
+            for key, ago in (("ArrowLeft", 1), ("ArrowLeft", 2), ("Home", 500), ("ArrowRight", 499)):
+                await page.press(key)
+                bar = stand.stored.rows["BTCUSDT", NOW - ago * MINUTE]
+                await page.wait_for(
+                    "document.getElementById('value-ids').textContent"
+                    f" === '{bar.first_trade_id}–{bar.last_trade_id}'"
+                )
+            said = await page.evaluate("document.getElementById('reading').textContent")
+            assert f"close {format_units(bar.close)}" in said
+            stand.tell(made_up_bar(closed=False, complete=False))
+            await page.press("Escape")
+            await page.wait_for("document.getElementById('legend-marks').textContent === 'forming'")
+            assert page.problems == []
+
+
+async def test_a_tab_in_the_background_shows_the_price_only_while_it_is_live(page, stand) -> None:
+    with trio.fail_after(40):
+        async with stand.serving() as address:
+            await opened(page, address)
+            await page.wait_for("document.title.endsWith(' BTCUSDT · candled')")
+            assert (
+                float((await page.evaluate("document.title")).split()[0].replace(",", ""))
+                == floats(stand.stored.rows["BTCUSDT", NOW - MINUTE])[-1]
+            )
+        await page.wait_for("document.title === '(not live) BTCUSDT · candled'")
+
+
+async def test_after_a_break_it_is_live_only_with_the_newest_bars(page, stand) -> None:
+    with trio.fail_after(50):
+        async with stand.serving() as address:
+            await opened(page, address)
+        await page.wait_for("document.body.dataset.state === 'lost'")
+        stand.stored.hold()
+        async with stand.serving(address):
+            await page.wait_for("document.getElementById('connection-text').textContent === 'loading bars'")
+            assert await page.evaluate("document.body.dataset.state") == "connecting"
+            stand.stored.release()
+            await page.wait_for("document.body.dataset.state === 'live'")
+
+
+async def test_a_reader_hears_of_a_change_of_state_but_not_of_each_lag(page, stand) -> None:
+    with trio.fail_after(40):
+        async with stand.serving() as address:
+            await opened(page, address)
+            spoken = "document.querySelector('[role=status]').textContent"
+            await page.wait_for("document.getElementById('connection-text').textContent === 'live · lag 3 ms'")
+            assert await page.evaluate(spoken) == "live"
+            stand.live = False
+            await page.wait_for(f"{spoken} === 'exchange stream not live'")
+
+
 async def test_it_follows_the_systems_dark_or_light_and_a_click_changes_it(page, stand) -> None:
     with trio.fail_after(40):
         async with stand.serving() as address:

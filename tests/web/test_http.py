@@ -92,6 +92,6 @@ async def test_a_port_in_use_is_one_sentence() -> None:
 
 
 async def test_an_address_of_another_machine_is_one_sentence() -> None:
-    with pytest.raises(UserError, match=r"http_address 192\.0\.2\.1:80 cannot be used"):
+    with pytest.raises(UserError, match=r"http_address 192\.0\.2\.1:80 cannot be listened on"):
         with trio.fail_after(10):
             await serve_http("192.0.2.1:80", not_ready_reasons=tuple)

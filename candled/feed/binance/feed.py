@@ -27,7 +27,7 @@ from candled.feed.binance.wire import Decoded, decode_frames
 from candled.feed.interface import Connect, Instrument, SourceRefusedError, SourceUnavailableError, TradeSource
 from candled.feed.limits import RollingLimit
 from candled.feed.pace import Pace
-from candled.feed.websocket import HANDSHAKE_SECONDS, ConnectionLost, Frames, open_frames
+from candled.feed.websocket import ConnectionLost, Frames, open_frames, why_lost
 
 STREAMS_PER_CONNECTION: Final = 1_024
 STREAMS_IN_URL: Final = 100
@@ -241,7 +241,7 @@ class BinanceFeed:
                     self._log.warning(
                         "cannot connect to the exchange",
                         url=urls[0],
-                        reason=_why(error),
+                        reason=why_lost(error),
                         retry_in_seconds=round(delay, 2),
                     )
                     urls.append(urls.pop(0))
@@ -305,11 +305,11 @@ class BinanceFeed:
             if not connection.started:
                 raise lost
             self.counts.disconnects += 1
-            self._log.warning("connection lost", url=base_url, reason=_why(lost))
+            self._log.warning("connection lost", url=base_url, reason=why_lost(lost))
             connection.lost = True
             connection.ended.set()
             if gone := tuple(symbol for symbol in streams if not self._carriers[symbol]):
-                await send.send(StreamLost(gone, _why(lost)))
+                await send.send(StreamLost(gone, why_lost(lost)))
 
     async def _subscribe(self, frames: Frames, streams: Sequence[str]) -> None:
         for number, begin in enumerate(range(0, len(streams), STREAMS_PER_MESSAGE), start=1):
@@ -491,10 +491,3 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _why(error: BaseException) -> str:
-    if isinstance(error, trio.TooSlowError) and not str(error):
-        return f"no answer within {HANDSHAKE_SECONDS:g} s"
-    cause = error.__cause__ or error
-    return str(cause) or type(cause).__name__

@@ -1,5 +1,6 @@
 """Binance's REST market data, within its weight limits."""
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
@@ -45,6 +46,7 @@ _INVALID_SYMBOL: Final = -1121
 _SLOW_DOWN: Final = (418, 429)
 _T = TypeVar("_T")
 log = structlog.get_logger(__name__)
+_ERROR_NUMBER: Final = re.compile(r"\[Errno -?\d+\] ")
 
 
 @asynccontextmanager
@@ -186,7 +188,7 @@ class BinanceRest:
         except trio.TooSlowError:
             raise SourceUnavailableError(f"no answer within {REQUEST_SECONDS:g} s") from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
-            raise SourceUnavailableError(str(error) or type(error).__name__) from error
+            raise SourceUnavailableError(_why(error)) from error
         self.bytes += len(response.content)
         headers = {name.lower(): value for name, value in response.headers}
         now = trio.current_time()
@@ -211,3 +213,8 @@ class BinanceRest:
             return msgspec.json.decode(response.content, type=answer)
         except (msgspec.MsgspecError, ValueError) as error:
             raise SourceUnavailableError(f"an answer that makes no sense: {error}") from error
+
+
+def _why(error: Exception) -> str:
+    """What the system says of a failed request, without its number."""
+    return _ERROR_NUMBER.sub("", str(error)) or type(error).__name__

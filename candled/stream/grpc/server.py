@@ -1,6 +1,5 @@
 """The gRPC server: its life from binding the port to the last stream's orderly end."""
 
-import errno
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,7 +15,6 @@ from grpclib.reflection.service import ServerReflection
 
 from candled.domain.bar import Bar
 from candled.domain.status import DaemonStatus
-from candled.errors import UserError
 from candled.stream.grpc.bridge import call_trio, open_asyncio, run_asyncio
 from candled.stream.grpc.connections import CandleServer, ServerStatistics
 from candled.stream.grpc.delivery import Delivery, PlainDelivery
@@ -26,14 +24,12 @@ from candled.stream.grpc.security import Security, SecurityFiles
 from candled.stream.grpc.service import CandleService
 from candled.stream.history import StoredBars
 from candled.stream.hub import Hub
+from candled.stream.sockets import joined, listen
 
+_BACKLOG: Final = 1024
 _HEALTH_PERIOD: Final = 0.25
 _FILES_PERIOD: Final = 1.0
 _log = structlog.get_logger(__name__)
-
-
-class AddressError(UserError):
-    """The address cannot be listened on: a sentence that says what to change."""
 
 
 @attrs.frozen(slots=True)
@@ -47,7 +43,7 @@ class GrpcServer:
     @property
     def address(self) -> str:
         """``host:port``, as clients dial it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return joined(self.host, self.port)
 
 
 @asynccontextmanager
@@ -82,7 +78,7 @@ async def open_grpc_server(
     limits = limits or Limits()
     stop = trio.Event()
     security = Security(files or SecurityFiles())
-    sock = _listen(address)
+    sock = listen(address, setting="grpc_address", backlog=_BACKLOG)
     async with trio.open_nursery() as nursery:
         server = await nursery.start(_serve, sock, hub, stored, status, limits, security, plain, stop)
         try:
@@ -184,34 +180,6 @@ async def _drain(server: CandleServer, hub: Hub, limits: Limits) -> None:
     server.cut_all()
     with trio.move_on_after(1):
         await run_asyncio(server.wait_closed)
-
-
-def _listen(address: str) -> socket.socket:
-    host, separator, port_text = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not separator or not port_text.isdigit() or int(port_text) > 65535:
-        raise AddressError(f"gRPC address {address!r} is not host:port: give one such as 127.0.0.1:50051")
-    sock: socket.socket | None = None
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
-            host or None, int(port_text), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        sock = socket.socket(family, kind, protocol)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(place)
-        sock.listen(1024)
-        sock.setblocking(False)
-    except OSError as error:
-        if sock is not None:
-            sock.close()
-        if error.errno == errno.EADDRINUSE:
-            text = (
-                f"gRPC address {address} is in use: stop what listens there, or choose another with --grpc-address"
-            )
-        else:
-            text = f"cannot listen on gRPC address {address}: {error.strerror}; choose another with --grpc-address"
-        raise AddressError(text) from None
-    return sock
 
 
 class _Bridged:

@@ -79,6 +79,9 @@ class CandleService(v1.CandleServiceBase):
         interval = _interval(message.interval or "1m")
         if not message.symbol:
             raise GRPCError(Status.INVALID_ARGUMENT, "symbol is missing: name one of those that ListSymbols gives")
+        if message.symbol not in self._hub.symbols() and message.symbol in self._status().elsewhere:
+            # Even if bars of it are here: they are from before it moved, and grow no more.
+            raise self._unknown([message.symbol])
         if message.page_size < 0:
             raise GRPCError(
                 Status.INVALID_ARGUMENT, "page_size is negative: give a positive one, or 0 for the default"
@@ -128,7 +131,10 @@ class CandleService(v1.CandleServiceBase):
     async def _stream_bars(self, stream: Stream[v1.StreamBarsRequest, Any]) -> None:
         request = await self._receive(stream)
         selection = self._selection(request)
-        begin = self._begin(request)
+        begin = _begin(request)
+        if isinstance(begin, LivePoint | ReplayPoint) and begin.position > self._hub.position:
+            text = "resume_token is ahead of this daemon's history: it is of another daemon, or of the time after"
+            raise GRPCError(Status.INVALID_ARGUMENT, f"{text} a backup that was restored; use start_time")
         # Known once the stream is subscribed; until then nothing is sent either.
         subscription: Subscription | None = None
         wakeup = Wakeup(lambda: subscription is not None and subscription.must_stop)
@@ -173,18 +179,6 @@ class CandleService(v1.CandleServiceBase):
             else:
                 await wakeup.wait(subscription.seconds_until_due(self._clock()))
 
-    def _begin(self, request: v1.StreamBarsRequest) -> LivePoint | ReplayPoint | int | None:
-        if not request.resume_token:
-            return None if request.start_time is None else _time(request.start_time, 0)
-        point: LivePoint | ReplayPoint = _checked(parse_token, request.resume_token)
-        if point.position > self._hub.position:
-            # Positions only rise within one data directory, so going on from there would leave a hole unseen.
-            text = (
-                "resume_token is of another data directory, or of bars that this one lost: use start_time instead"
-            )
-            raise GRPCError(Status.INVALID_ARGUMENT, text)
-        return point
-
     def _replay(
         self, subscription: Subscription, begin: LivePoint | ReplayPoint | int
     ) -> AsyncIterator[list[Message]]:
@@ -222,6 +216,13 @@ class CandleService(v1.CandleServiceBase):
             f"{symbol} is served by {elsewhere[symbol]}. " for symbol in symbols[:5] if symbol in elsewhere
         )
         return GRPCError(Status.NOT_FOUND, f"not served here: {names}. {hints}Choose from ListSymbols: {served}")
+
+
+def _begin(request: v1.StreamBarsRequest) -> LivePoint | ReplayPoint | int | None:
+    if request.resume_token:
+        point: LivePoint | ReplayPoint = _checked(parse_token, request.resume_token)
+        return point
+    return None if request.start_time is None else _time(request.start_time, 0)
 
 
 def _ending(ended: Ended) -> GRPCError:

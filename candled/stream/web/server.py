@@ -1,6 +1,5 @@
 """The HTTP port: an application of Starlette on Hypercorn's Trio worker."""
 
-import errno
 import logging
 import socket
 import sys
@@ -16,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from candled.errors import UserError
 from candled.stream.access import BearerTokens
+from candled.stream.sockets import joined, listen
 from candled.stream.web.application import HttpCounts, make_application
 from candled.stream.web.chart import ChartSource, chart_routes
 
@@ -50,7 +50,7 @@ async def serve_http(
         task_status: started with the bound ``host:port`` once requests are taken.
 
     Raises:
-        UserError: the address cannot be bound.
+        AddressError: the address cannot be listened on.
     """
     registry = CollectorRegistry(auto_describe=False)
     for collector in collectors:
@@ -62,8 +62,13 @@ async def serve_http(
         allow=_renewing(tokens) if tokens else None,
         counts=counts or HttpCounts(),
     )
-    listener = bind(address, setting="http_address")
-    bound = _name(listener)
+    listener = listen(address, setting="http_address", backlog=_BACKLOG)
+    if sys.platform == "linux":
+        # A client that stops reading would hold a sending task, and so the daemon's end, for ever: Hypercorn
+        # shields its writes from cancellation. So the kernel gives such a connection up; accepted sockets
+        # inherit this.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MILLISECONDS_MAX)
+    bound = joined(*listener.getsockname()[:2])
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]  # Hypercorn owns it from here
     config.backlog = _BACKLOG
@@ -87,41 +92,3 @@ def _renewing(tokens: BearerTokens) -> Callable[[str | None], bool]:
         return tokens.allow(authorization)
 
     return allow
-
-
-def bind(address: str, *, setting: str) -> socket.socket:
-    """A TCP socket bound to ``host:port``, not listening yet.
-
-    Raises:
-        UserError: in use, not allowed, or no such address; the text names the setting to change.
-    """
-    option = f"--{setting.replace('_', '-')}"
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UserError(f"{setting} {address} is no address of this machine: {error.strerror}.") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if sys.platform == "linux":
-            # A client that stops reading would hold a sending task, and so the daemon's end, for ever: Hypercorn
-            # shields its writes from cancellation. So the kernel gives such a connection up; accepted sockets
-            # inherit this.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MILLISECONDS_MAX)
-        listener.bind(place)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise UserError(
-                f"{setting} {address} is in use: stop what listens there, or choose another with {option}."
-            ) from error
-        raise UserError(f"{setting} {address} cannot be used: {error.strerror}; choose another.") from error
-    return listener
-
-
-def _name(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -18,6 +18,8 @@ resource "aws_eks_addon" "vpc_cni" {
     role_arn        = aws_iam_role.pod["vpc-cni"].arn
     service_account = "aws-node"
   }
+
+  depends_on = [aws_iam_role_policy_attachment.pod]
 }
 
 resource "aws_eks_addon" "pod_identity" {
@@ -50,5 +52,5 @@ resource "aws_eks_addon" "ebs_csi" {
     service_account = "ebs-csi-controller-sa"
   }
 
-  depends_on = [aws_eks_node_group.this, aws_eks_addon.pod_identity]
+  depends_on = [aws_eks_node_group.this, aws_eks_addon.pod_identity, aws_iam_role_policy_attachment.pod]
 }

@@ -28,6 +28,8 @@ module "candled" {
   settings           = var.settings
   tls                = var.tls
   tokens             = var.tokens
+  monitoring         = var.monitoring
+  monitoring_labels  = var.monitoring_labels
   storage_size       = var.storage_size
   storage_class_name = yamldecode(file(local.storage_class)).metadata.name
   access_mode        = "ReadWriteOncePod"

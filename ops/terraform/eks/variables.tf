@@ -20,9 +20,9 @@ variable "region" {
 }
 
 variable "kubernetes_version" {
-  description = "Kubernetes version of the control plane and the nodes."
+  description = "Kubernetes version of the control plane and the nodes. EKS gives standard support for 14 months (1.35: until 27 March 2027) and then moves the cluster on by itself; raise it by one minor version at a time."
   type        = string
-  default     = "1.34"
+  default     = "1.35"
 
   validation {
     condition     = can(regex("^1\\.[0-9]{2}$", var.kubernetes_version)) && try(tonumber(split(".", var.kubernetes_version)[1]) >= 32, false)
@@ -67,6 +67,11 @@ variable "instance_type" {
   description = "Type of the nodes (x86-64)."
   type        = string
   default     = "m7i.large"
+
+  validation {
+    condition     = can(regex("^[a-z0-9-]+\\.[a-z0-9-]+$", var.instance_type)) && !can(regex("^[a-z]+[0-9]+[a-z]*g[a-z]*\\.", var.instance_type))
+    error_message = "Choose an x86-64 type such as m7i.large: nodes and image are not made for arm64."
+  }
 }
 
 variable "nodes_per_zone" {
@@ -119,6 +124,15 @@ variable "viewer_principal_arns" {
   type        = list(string)
   default     = []
   nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.viewer_principal_arns : can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/.+$", arn))])
+    error_message = "List ARNs such as arn:aws:iam::123456789012:role/support."
+  }
+  validation {
+    condition     = length(setintersection(var.viewer_principal_arns, var.admin_principal_arns)) == 0
+    error_message = "An administrator sees everything already: EKS takes one entry for each role or user."
+  }
 }
 
 variable "log_retention_days" {
@@ -172,6 +186,18 @@ variable "tokens" {
   description = "Ask clients for a bearer token of the Secret candled-tokens, which must be in the namespace."
   type        = bool
   default     = false
+}
+
+variable "monitoring" {
+  description = "Deploy the PodMonitor, alert rules and Grafana dashboard too. The cluster must have the Prometheus operator, so say true after installing it."
+  type        = bool
+  default     = false
+}
+
+variable "monitoring_labels" {
+  description = "Labels that the Prometheus operator asks of what it takes up, such as { release = \"kube-prometheus-stack\" }."
+  type        = map(string)
+  default     = {}
 }
 
 variable "storage_size" {

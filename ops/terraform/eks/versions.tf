@@ -1,5 +1,6 @@
 terraform {
-  required_version = ">= 1.9"
+  # The S3 backend locks the state by itself from here on.
+  required_version = ">= 1.11"
 
   required_providers {
     aws = {

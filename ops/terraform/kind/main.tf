@@ -1,4 +1,4 @@
-# A cluster on this machine with candled in it. Needs Docker (or podman) and the kind command, and the image built before.
+# A cluster on this machine with candled in it. Needs Docker and the kind command, and the image built before.
 
 locals {
   overlay = "${path.module}/../../k8s/overlays/kind"

@@ -3,9 +3,11 @@
 
 import { Feed } from "./feed.js";
 
-const { createChart, createSeriesMarkers, CandlestickSeries, HistogramSeries, CrosshairMode } = window.LightweightCharts;
+const { createChart, createSeriesMarkers, CandlestickSeries, HistogramSeries, CrosshairMode, LineStyle } = window.LightweightCharts;
 const byId = (id) => document.getElementById(id);
 const TABS_MAX = 6;
+const SPACING_MIN = 7; // pixels from bar to bar at first sight
+const SPACING_MAX = 20;
 
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -24,10 +26,12 @@ const chart = createChart(byId("chart"), {
   layout: { attributionLogo: false, background: { color: "transparent" }, fontSize: 12 },
   crosshair: { mode: CrosshairMode.Normal },
   timeScale: { timeVisible: true, secondsVisible: false, rightOffset: 4, minBarSpacing: 0.5 },
-  rightPriceScale: { scaleMargins: { top: 0.18, bottom: 0.24 } },
+  rightPriceScale: { scaleMargins: { top: 0.18, bottom: 0.24 }, entireTextOnly: true },
   handleScale: { axisPressedMouseMove: { price: true, time: true } },
 });
-const candles = chart.addSeries(CandlestickSeries, { priceLineVisible: true });
+// The library's own label tells the last bar in sight; ours tells the present, wherever one looks.
+const candles = chart.addSeries(CandlestickSeries, { priceLineVisible: false, lastValueVisible: false });
+let priceLine = null;
 const volume = chart.addSeries(HistogramSeries, {
   priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false,
 });
@@ -36,10 +40,14 @@ const markers = createSeriesMarkers(candles, []);
 
 let palette = {};
 function applyPalette() {
-  palette = Object.fromEntries(["page", "line", "text", "quiet", "up", "down", "doubt", "revised"].map((n) => [n, color(n)]));
+  palette = Object.fromEntries(["page", "line", "label", "text", "quiet", "up", "down", "doubt", "revised"].map((n) => [n, color(n)]));
   chart.applyOptions({
     layout: { textColor: palette.quiet, background: { color: palette.page } },
-    grid: { vertLines: { color: palette.line }, horzLines: { color: palette.line } },
+    grid: { vertLines: { color: `${palette.line}99` }, horzLines: { color: `${palette.line}99` } },
+    crosshair: {
+      vertLine: { color: palette.quiet, labelBackgroundColor: palette.label },
+      horzLine: { color: palette.quiet, labelBackgroundColor: palette.label },
+    },
     timeScale: { borderColor: palette.line },
   });
   chart.priceScale("right").applyOptions({ borderColor: palette.line });
@@ -76,9 +84,11 @@ function changeInPercent(from, to) {
 let feed = null;
 let decimals = 2;
 let hovered = null; // open time in ms of the bar under the crosshair
+let pointed = null; // the same where the keyboard put it
 let newestTime = null;
 let status = null;
 let lostAt = null; // since when the daemon is silent
+let fitted = false; // whether the first sight of this choice was arranged
 
 const seconds = (bar) => bar.open_time / 1000;
 const rising = (bar) => Number(bar.close) >= Number(bar.open);
@@ -93,8 +103,8 @@ function column(bar) {
   return { time: seconds(bar), value: Number(bar.volume), color: `${rising(bar) ? palette.up : palette.down}80` };
 }
 function mark(bar) {
-  if (doubtful(bar)) return { time: seconds(bar), position: "belowBar", shape: "circle", size: 0.1, color: palette.doubt, text: "?" };
-  if (bar.revision > 0) return { time: seconds(bar), position: "aboveBar", shape: "circle", size: 0.5, color: palette.revised };
+  if (doubtful(bar)) return { time: seconds(bar), position: "belowBar", shape: "circle", size: 0, color: palette.doubt, text: "?" };
+  if (bar.closed && bar.revision > 0) return { time: seconds(bar), position: "aboveBar", shape: "circle", size: 0, color: palette.revised, text: "•" };
   return null;
 }
 
@@ -112,8 +122,33 @@ function drawAll() {
   volume.setData(bars.map(column));
   drawMarks(bars);
   newestTime = bars.length ? bars[bars.length - 1].open_time : null;
+  if (feed.loaded && !fitted) fit(bars.length);
+  drawPrice();
   drawEmpty();
   drawLegend();
+}
+
+// A long history at a width that is easy on the eye, a short one wider, the newest bar at the right.
+function fit(count) {
+  const width = chart.timeScale().width();
+  const barSpacing = Math.min(SPACING_MAX, Math.max(SPACING_MIN, width / (count + 8)));
+  chart.timeScale().applyOptions({ barSpacing });
+  chart.timeScale().scrollToPosition(4, false);
+  fitted = count > 0;
+}
+
+function drawPrice() {
+  drawTitle();
+  const bar = feed?.bars.get(newestTime);
+  if (!bar) {
+    if (priceLine) candles.removePriceLine(priceLine);
+    priceLine = null;
+    return;
+  }
+  const tint = document.body.dataset.state !== "live" ? palette.quiet : rising(bar) ? palette.up : palette.down;
+  const options = { price: Number(bar.close), color: tint, axisLabelColor: tint, axisLabelTextColor: palette.page, lineWidth: 1, lineStyle: LineStyle.Dotted };
+  if (priceLine) priceLine.applyOptions(options);
+  else priceLine = candles.createPriceLine(options);
 }
 
 function drawOne(bar) {
@@ -125,6 +160,7 @@ function drawOne(bar) {
     candles.update(candle(bar));
     volume.update(column(bar));
     newestTime = bar.open_time;
+    drawPrice();
     drawEmpty();
   }
   if (bar.closed) drawMarks(feed.sorted());
@@ -141,7 +177,6 @@ function drawEmpty() {
 function drawLegend() {
   const bar = feed?.bars.get(hovered) ?? feed?.bars.get(newestTime);
   byId("legend-symbol").textContent = feed?.symbol ?? "";
-  document.title = bar && hovered === null ? `${show(bar.close, decimals)} ${feed.symbol} · candled` : document.title;
   byId("legend-prices").hidden = byId("legend-volumes").hidden = !bar;
   byId("legend").dataset.direction = bar ? (rising(bar) ? "up" : "down") : "";
   const set = (name, text) => { byId(`value-${name}`).textContent = text; };
@@ -163,6 +198,13 @@ function drawLegend() {
   }));
 }
 
+// A tab in the background is read by its title alone, so an old price is not in it.
+function drawTitle() {
+  const bar = feed?.bars.get(newestTime);
+  const fresh = document.body.dataset.state === "live";
+  document.title = !feed ? "candled" : bar && fresh ? `${show(bar.close, decimals)} ${feed.symbol} · candled` : `${fresh ? "" : "(not live) "}${feed.symbol} · candled`;
+}
+
 // ---- state of the connection
 
 function duration(ms) {
@@ -171,6 +213,7 @@ function duration(ms) {
 }
 
 function drawConnection(state, text) {
+  const before = document.body.dataset.state;
   const symbol = status?.symbols[feed.symbol];
   let shown = text;
   if (state === "live" && symbol) {
@@ -181,6 +224,11 @@ function drawConnection(state, text) {
   byId("connection").dataset.state = state;
   document.body.dataset.state = state;
   byId("connection-text").textContent = shown;
+  byId("connection").title = shown; // where there is no room for all of it
+  if (state !== before) {
+    byId("state").textContent = state === "live" ? "live" : shown; // spoken, so not with every lag
+    drawPrice();
+  }
   lostAt = state === "lost" ? lostAt ?? new Date() : null;
   if (lostAt) notify(`No news from the daemon since ${lostAt.toISOString().slice(11, 19)} UTC: the chart may be out of date.`);
   else notify((status?.not_ready_reasons ?? []).join(" "));
@@ -217,33 +265,34 @@ function drawChoices() {
     button.addEventListener("click", act);
     return button;
   };
-  if (market.symbols.length <= TABS_MAX) {
-    byId("symbols").replaceChildren(...market.symbols.map((name) => tab(name, name === choice.symbol, () => choose({ symbol: name }))));
-  } else {
-    const select = document.createElement("select");
-    select.append(...market.symbols.map((name) => new Option(name, name, false, name === choice.symbol)));
-    select.addEventListener("change", () => choose({ symbol: select.value }));
-    byId("symbols").replaceChildren(select);
-  }
+  // Tabs, or where they would be too many or too wide (the style knows) a list.
+  const many = market.symbols.length > TABS_MAX;
+  document.body.classList.toggle("many-symbols", many);
+  byId("symbols").replaceChildren(...(many ? [] : market.symbols).map((name) => tab(name, name === choice.symbol, () => choose({ symbol: name }))));
+  byId("symbol").replaceChildren(...market.symbols.map((name) => new Option(name, name, false, name === choice.symbol)));
+  const focused = byId("intervals").contains(document.activeElement);
   byId("intervals").replaceChildren(...market.intervals.map((name) => tab(name, name === choice.interval, () => choose({ interval: name }))));
+  const pressed = byId("intervals").querySelector("[aria-pressed=true]");
+  pressed?.scrollIntoView({ block: "nearest", inline: "center" });
+  if (focused) pressed?.focus();
 }
 
 function follow() {
   feed?.stop();
-  hovered = null;
+  hovered = pointed = null;
   newestTime = null;
   status = null;
+  fitted = false;
   drawChoices();
+  chart.timeScale().applyOptions({ timeVisible: !/[dwM]$/.test(choice.interval) });
   feed = new Feed(choice.symbol, choice.interval, {
     reset: drawAll,
     changed: drawOne,
-    status: (news) => { status = news; drawAbout(); drawConnection("live", "live"); },
+    status: (news) => { status = news; drawAbout(); },
     connection: drawConnection,
   });
   drawAll();
   feed.start();
-  chart.timeScale().resetTimeScale();
-  chart.timeScale().scrollToRealTime();
 }
 
 function drawAbout() {
@@ -253,7 +302,8 @@ function drawAbout() {
 // ---- what the user does
 
 chart.subscribeCrosshairMove((event) => {
-  hovered = event.time === undefined ? null : event.time * 1000;
+  if (event.sourceEvent) pointed = null; // the mouse takes over
+  hovered = pointed ?? (event.time === undefined ? null : event.time * 1000);
   drawLegend();
 });
 chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
@@ -262,6 +312,49 @@ chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
   byId("newest").hidden = range.to >= candles.data().length - 1;
 });
 byId("newest").addEventListener("click", () => chart.timeScale().scrollToRealTime());
+byId("symbol").addEventListener("change", (event) => choose({ symbol: event.target.value }));
+
+// The keyboard does what the mouse does: the crosshair goes from bar to bar and is read out.
+byId("chart").addEventListener("keydown", (event) => {
+  const bars = feed?.sorted() ?? [];
+  if (!bars.length || event.ctrlKey || event.metaKey || event.altKey) return;
+  const scale = chart.timeScale();
+  const here = bars.findIndex((bar) => bar.open_time === hovered);
+  const last = bars.length - 1;
+  const places = {
+    ArrowLeft: here < 0 ? last : Math.max(0, here - 1),
+    ArrowRight: here < 0 ? last : Math.min(last, here + 1),
+    Home: 0,
+    End: last,
+  };
+  if (event.key in places) point(bars, places[event.key]);
+  else if (event.key === "Escape") unpoint();
+  else if (event.key === "+" || event.key === "=") scale.applyOptions({ barSpacing: Math.min(60, scale.options().barSpacing * 1.25) });
+  else if (event.key === "-") scale.applyOptions({ barSpacing: Math.max(1, scale.options().barSpacing / 1.25) });
+  else return;
+  event.preventDefault();
+});
+byId("chart").addEventListener("blur", unpoint);
+
+function unpoint() {
+  hovered = pointed = null;
+  chart.clearCrosshairPosition();
+  drawLegend();
+}
+
+function point(bars, place) {
+  const bar = bars[place];
+  const range = chart.timeScale().getVisibleLogicalRange();
+  const shift = place < range.from ? place - range.from - 2 : place > range.to ? place - range.to + 2 : 0;
+  if (shift) chart.timeScale().setVisibleLogicalRange({ from: range.from + shift, to: range.to + shift });
+  hovered = pointed = bar.open_time;
+  // Once the chart has moved: the crosshair is a place on the screen.
+  requestAnimationFrame(() => {
+    if (pointed === bar.open_time) chart.setCrosshairPosition(Number(bar.close), seconds(bar), candles);
+  });
+  drawLegend();
+  byId("reading").textContent = `${byId("legend-time").textContent} ${byId("legend-marks").textContent}: open ${bar.open}, high ${bar.high}, low ${bar.low}, close ${bar.close}, volume ${bar.volume}`;
+}
 byId("theme").addEventListener("click", () => {
   try { localStorage.setItem("theme", theme() === "dark" ? "light" : "dark"); } catch { /* the choice is not kept */ }
   document.documentElement.dataset.theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";

@@ -11,6 +11,7 @@ export class Feed {
     this.listener = listener;
     this.bars = new Map(); // open time in ms -> bar
     this.loaded = false;
+    this.current = false; // whether the present connection has brought the newest bars
     this.older = false;
     this.loading = null;
     this.stopped = false;
@@ -56,9 +57,9 @@ export class Feed {
     const source = new EventSource(`api/stream?${query}`);
     this.source = source;
     this.listener.connection("connecting", "connecting");
-    source.onopen = () => { this.heardTimes.clear(); this.#heard(); this.#reload(source); };
+    source.onopen = () => { this.heardTimes.clear(); this.current = false; this.#heard(); this.#reload(source); };
     source.addEventListener("bar", (event) => { this.#heard(); this.#take(JSON.parse(event.data).bar); });
-    source.addEventListener("status", (event) => { this.#heard(); this.listener.status(JSON.parse(event.data)); });
+    source.addEventListener("status", (event) => { this.listener.status(JSON.parse(event.data)); this.#heard(); });
     source.addEventListener("end", () => this.#lost("the daemon ended the stream"));
     source.onerror = () => {
       this.#lost("reconnecting…");
@@ -83,7 +84,9 @@ export class Feed {
     for (const bar of live) if (this.#isNewer(bar, this.bars.get(bar.open_time))) this.bars.set(bar.open_time, bar);
     this.older = page.older;
     this.loaded = true;
+    this.current = true;
     this.listener.reset();
+    this.#heard();
   }
 
   async #page(before) {
@@ -113,7 +116,8 @@ export class Feed {
 
   #heard() {
     this.heardAt = performance.now();
-    this.listener.connection("live", "live");
+    if (this.current) this.listener.connection("live", "live");
+    else this.listener.connection("connecting", "loading bars"); // those on the screen may be old
   }
 
   #lost(text) {

@@ -232,3 +232,36 @@ run "a_zone_of_another_region_is_refused" {
   }
   expect_failures = [var.zones]
 }
+
+run "nodes_that_cannot_run_the_image_are_refused" {
+  command = plan
+  variables {
+    instance_type = "m7g.large"
+  }
+  expect_failures = [var.instance_type]
+}
+
+run "nodes_with_a_flexible_share_of_cpu_are_allowed" {
+  command = plan
+  variables {
+    instance_type = "m7i-flex.large"
+  }
+}
+
+run "a_viewer_that_administers_is_refused" {
+  command = plan
+  variables {
+    viewer_principal_arns = ["arn:aws:iam::123456789012:role/platform"]
+  }
+  expect_failures = [var.viewer_principal_arns]
+}
+
+run "rules_are_deployed_where_an_operator_reads_them" {
+  variables {
+    monitoring = true
+  }
+  assert {
+    condition     = contains(keys(module.candled[0].objects), "PrometheusRule candled")
+    error_message = "The alert rules are deployed."
+  }
+}

@@ -6,10 +6,11 @@ locals {
   k8s        = "${path.module}/../../../k8s"
   base       = [for file in yamldecode(file("${local.k8s}/base/kustomization.yaml")).resources : "${local.k8s}/base/${file}"]
   exchange   = var.embedded_exchange ? ["${local.k8s}/components/embedded-exchange/exchange.yaml"] : []
-  files      = concat(local.base, local.exchange, var.more_manifests)
+  monitoring = var.monitoring ? [for name in ["pod-monitor.yaml", "rules.yaml"] : "${local.k8s}/components/monitoring/${name}"] : []
+  files      = concat(local.base, local.exchange, local.monitoring, var.more_manifests)
   documents  = flatten([for file in local.files : [for text in split("\n---\n", file(file)) : yamldecode(text)]])
   namespaces = [for document in local.documents : document if document.kind == "Namespace"]
-  unchanged  = [for document in local.documents : document if !contains(["Namespace", "StatefulSet", "Deployment"], document.kind)]
+  unchanged  = [for document in local.documents : document if !contains(["Namespace", "StatefulSet", "Deployment", "PodMonitor", "PrometheusRule"], document.kind)]
 
   image = "${var.image}${startswith(var.image_version, "sha256:") ? "@" : ":"}${var.image_version}"
 
@@ -47,7 +48,8 @@ locals {
 
   # What the components' patches do to the StatefulSet: add to lists, or replace the readiness probe. The number of
   # replicas is the shards'.
-  changes   = flatten([for component in local.components : [for patch in try(component.patches, []) : yamldecode(patch.patch)]])
+  patches   = flatten([for component in local.components : try(component.patches, [])])
+  changes   = flatten([for patch in local.patches : yamldecode(patch.patch) if patch.target.kind == "StatefulSet"])
   variables = [for change in local.changes : change.value if endswith(change.path, "/env/-")]
   mounts    = [for change in local.changes : change.value if endswith(change.path, "/volumeMounts/-")]
   volumes   = [for change in local.changes : change.value if endswith(change.path, "/volumes/-")]
@@ -101,8 +103,34 @@ locals {
     }) if deployment.kind == "Deployment"
   ]
 
+  # The monitoring component: its objects name no namespace but the release's, and with tokens Prometheus sends one.
+  authorizations = [
+    for change in flatten([for patch in local.patches : yamldecode(patch.patch) if patch.target.kind == "PodMonitor"]) :
+    { authorization = change.value }
+  ]
+  monitors = [
+    for document in local.documents : {
+      apiVersion = document.apiVersion
+      kind       = document.kind
+      metadata   = { name = document.metadata.name, labels = merge(document.metadata.labels, var.monitoring_labels) }
+      spec = merge(document.spec, document.kind != "PodMonitor" ? {} : {
+        podMetricsEndpoints = [for endpoint in document.spec.podMetricsEndpoints : merge(concat([endpoint], local.authorizations)...)]
+      })
+    } if contains(["PodMonitor", "PrometheusRule"], document.kind)
+  ]
+  dashboards = [
+    for map in yamldecode(file("${local.k8s}/components/monitoring/kustomization.yaml")).configMapGenerator : {
+      apiVersion = "v1"
+      kind       = "ConfigMap"
+      metadata   = { name = map.name, labels = map.options.labels }
+      data       = { for name in map.files : name => file("${local.k8s}/components/monitoring/${name}") }
+    } if var.monitoring
+  ]
+
   # Services and accounts come first, then what needs them: the order in which Helm applies kinds sees to that.
-  manifests = concat(local.unchanged, [local.config_map], local.stateful_sets, local.deployments)
+  manifests = concat(
+    local.unchanged, [local.config_map], local.dashboards, local.stateful_sets, local.deployments, local.monitors,
+  )
 }
 
 resource "kubernetes_namespace_v1" "candled" {
@@ -124,4 +152,11 @@ resource "helm_release" "candled" {
   cleanup_on_fail = true
   timeout         = var.timeout_seconds
   max_history     = 10
+}
+
+check "tokens_are_not_sent_in_clear" {
+  assert {
+    condition     = var.tls || !var.tokens
+    error_message = "Clients would send their tokens in clear: set tls = true too, unless a mesh encrypts between pods."
+  }
 }

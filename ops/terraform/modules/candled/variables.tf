@@ -136,6 +136,19 @@ variable "tokens" {
   default     = false
 }
 
+variable "monitoring" {
+  description = "Deploy the PodMonitor, alert rules and Grafana dashboard too. The cluster must have the Prometheus operator."
+  type        = bool
+  default     = false
+}
+
+variable "monitoring_labels" {
+  description = "Labels that the Prometheus operator asks of what it takes up, such as { release = \"kube-prometheus-stack\" }."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
 variable "more_manifests" {
   description = "Files with further Kubernetes objects to deploy beside the base."
   type        = list(string)

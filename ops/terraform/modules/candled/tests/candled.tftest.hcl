@@ -141,6 +141,47 @@ run "tls_and_tokens_come_from_secrets" {
   }
 }
 
+run "a_token_in_clear_is_warned_of" {
+  command = plan
+  variables {
+    tokens = true
+  }
+  expect_failures = [check.tokens_are_not_sent_in_clear]
+}
+
+run "monitoring_on_request" {
+  variables {
+    monitoring        = true
+    monitoring_labels = { release = "kube-prometheus-stack" }
+    tls               = true
+    tokens            = true
+  }
+  assert {
+    condition     = alltrue([for name in ["PodMonitor candled", "PrometheusRule candled"] : output.objects[name].metadata.labels.release == "kube-prometheus-stack"])
+    error_message = "The operator takes up what carries its label."
+  }
+  assert {
+    condition     = alltrue([for object in values(output.objects) : !contains(keys(object.metadata), "namespace")])
+    error_message = "Everything goes to the namespace of the variable."
+  }
+  assert {
+    condition     = one(output.objects["PodMonitor candled"].spec.podMetricsEndpoints).port == "http" && one(output.objects["PodMonitor candled"].spec.podMetricsEndpoints).authorization.credentials.name == "candled-tokens"
+    error_message = "Prometheus asks the HTTP port and sends its token."
+  }
+  assert {
+    condition     = length(output.objects["PrometheusRule candled"].spec.groups[0].rules) > 10
+    error_message = "The alert rules are deployed."
+  }
+  assert {
+    condition     = jsondecode(output.objects["ConfigMap candled-dashboard"].data["dashboard.json"]).title == "candled" && output.objects["ConfigMap candled-dashboard"].metadata.labels.grafana_dashboard == "1"
+    error_message = "Grafana finds the dashboard."
+  }
+  assert {
+    condition     = length(one(output.objects["StatefulSet candled"].spec.template.spec.containers).volumeMounts) == 4
+    error_message = "What the token component says of the PodMonitor stays out of the pods."
+  }
+}
+
 run "a_digest_pins_the_image_for_good" {
   variables {
     image_version = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candled.exchange.wire import decimal_text, to_units
+from candled.exchange.units import decimal_text, to_units
 
 
 @given(st.integers(0, 10**30))

@@ -1,0 +1,71 @@
+"""Carrying out what the layout decides: merging, sealing, joining and removing files, one step at a time."""
+
+import trio
+
+from candled.history.journaling import Journaling
+from candled.history.known import Known
+from candled.history.layout import Delete, Expire, Fold, Layout, MergeRecents, Rewrite, Step
+from candled.history.store import Store
+
+
+class Keeping:
+    """Keeps the files of an open history in order."""
+
+    def __init__(self, layout: Layout, store: Store, known: Known, journaling: Journaling) -> None:
+        self.recent_bytes = self.sealed_bytes = self.superseded_bytes = 0
+        """Sizes as they were when last measured."""
+        self._layout = layout
+        self._store = store
+        self._known = known
+        self._journaling = journaling
+        self._lock = trio.Lock()
+
+    async def step(self) -> bool:
+        """Carry out one step; False if there is nothing to do now.
+
+        Raises:
+            OSError, duckdb.Error, pyarrow.ArrowException: the disk does not take it, or a file is damaged.
+        """
+        async with self._lock:
+            step = self._layout.next_step(trio.current_time(), self._known.newest_open_time)
+            if step is None:
+                return False
+            await self._carry_out(step)
+        return True
+
+    async def measure(self) -> None:
+        """Look at the sizes of the files."""
+        layout = self._layout
+        kinds = (layout.recents, layout.segments, layout.superseded)
+        self.recent_bytes, self.sealed_bytes, self.superseded_bytes = await trio.to_thread.run_sync(
+            lambda: [self._store.bytes(files) for files in kinds]
+        )
+
+    async def _carry_out(self, step: Step) -> None:
+        layout, store = self._layout, self._store
+        match step:
+            case Delete():
+                await trio.to_thread.run_sync(store.delete, step.segments, step.recents)
+            case MergeRecents():
+                layout.add(trio.current_time(), await trio.to_thread.run_sync(store.merge, step))
+                if step.drop_before is not None:
+                    await self._journaling.shorten(step.drop_before, self._known)
+            case Fold():
+                await self._fold(step)
+            case Rewrite():
+                await trio.to_thread.run_sync(store.rewrite, step)
+                layout.add(trio.current_time(), step.output)
+            case Expire():
+                await trio.to_thread.run_sync(store.expire, step)
+                layout.add(trio.current_time(), step.output)
+        layout.done(step, trio.current_time())
+
+    async def _fold(self, step: Fold) -> None:
+        layout, store = self._layout, self._store
+        days_by_symbol = await trio.to_thread.run_sync(
+            store.days_to_fold, step.boundary, step.recents, layout.segments
+        )
+        for symbol, days in days_by_symbol.items():
+            for target, inputs in layout.targets(symbol, days, step.boundary):
+                await trio.to_thread.run_sync(store.fold, target, inputs, step.recents)
+                layout.add(trio.current_time(), target)
