@@ -86,7 +86,7 @@ def daemon_options(net: str, data: str) -> list[str]:
 def get(url: str) -> str | None:
     """The body of an answer that says 200, else None."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=20) as answer:
             body: bytes = answer.read()
             return body.decode()
     except (urllib.error.URLError, ConnectionError, TimeoutError):
@@ -113,10 +113,11 @@ def stored_bars(name: str) -> list[dict[str, Any]]:
     return bars
 
 
-def klines(exchange: str, symbol: str) -> dict[int, list[Any]]:
-    """The exchange's own bars by open time, made without candled's aggregator."""
-    url = f"http://{published(exchange, 9443)}/api/v3/klines?symbol={symbol}&interval=1m&limit=1000"
-    return {row[0]: row for row in json.loads(get(url) or "[]")}
+def klines(exchange: str, symbol: str, start: int) -> dict[int, list[Any]]:
+    """The exchange's own bars by open time from ``start`` on, made without candled's aggregator."""
+    query = f"symbol={symbol}&interval=1m&limit=1000&startTime={start}"
+    url = f"http://{published(exchange, 9443)}/api/v3/klines?{query}"
+    return {row[0]: row for row in json.loads(eventually(lambda: get(url)))}
 
 
 def milliseconds(text: str) -> int:
@@ -140,8 +141,8 @@ COLUMNS = {
 def assert_equal_to_the_exchange(bars: list[dict[str, Any]], exchange: str) -> None:
     for symbol in ("BTCUSDT", "ETHUSDT", "PEPEUSDT"):
         own = [bar for bar in bars if bar["symbol"] == symbol]
-        theirs = klines(exchange, symbol)
         times = [milliseconds(bar["open_time"]) for bar in own]
+        theirs = klines(exchange, symbol, times[0])
         assert times == list(range(times[0], times[0] + 60_000 * len(times), 60_000)), (
             "a minute is missing or doubled"
         )
