@@ -261,6 +261,8 @@ def compare(stand: Stand) -> tuple[int, int, list[str]]:
             wrong.append(f"no bar of {symbol}")
             continue
         start, end = times[0], times[-1] - 5 * MINUTE
+        if end <= start:
+            wrong.append(f"too few bars of {symbol} to compare")
         while start < end:
             rows = stand.ask(f"/api/v3/klines?symbol={symbol}&interval=1m&startTime={start // 1000}&limit=1000")
             for row in rows:

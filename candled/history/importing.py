@@ -123,7 +123,7 @@ async def _take(history: DurableHistory, archive: Archive, minutes: pa.Table, re
             bars.append(bar)
         elif known.complete and not _same_numbers(known, bar):
             report.bars_different += 1
-        elif not known.complete and (bar.complete or not _same_numbers(known, bar)):
+        elif not known.complete and (bar.complete or _knows_more(bar, known)):
             report.bars_revised += 1
             bars.append(_with(bar, revision=known.revision + 1))
         else:
@@ -224,6 +224,11 @@ def _is_whole(bar: Bar) -> bool:
 
 def _same_numbers(one: Bar, other: Bar) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in _NUMBERS)
+
+
+def _knows_more(bar: Bar, known: Bar) -> bool:
+    """Whether an unproven bar is to replace another: never one that counts more trades."""
+    return bar.trade_count >= known.trade_count and not _same_numbers(bar, known)
 
 
 def _with(bar: Bar, **changes: object) -> Bar:

@@ -155,6 +155,17 @@ async def test_a_missing_trade_makes_its_minute_incomplete(tmp_path: Path) -> No
     assert incomplete == [lost[3] // MINUTE * MINUTE]
 
 
+async def test_a_file_that_lacks_trades_does_not_replace_an_unproven_bar_that_has_them(tmp_path: Path) -> None:
+    chosen = ticks(START, 1000, 3)  # one minute: nothing before or after proves it
+    whole, holed = (tmp_path / name for name in ("whole", "holed"))
+    for folder, those in ((whole, chosen), (holed, chosen[:1] + chosen[2:])):
+        folder.mkdir()
+        pack(folder, "BTCUSDT-trades-2026-01-01", [row(tick, milliseconds=False) for tick in those])
+    for folder in (whole, holed, whole):
+        await import_all(tmp_path / "data", folder / "BTCUSDT-trades-2026-01-01.zip")
+        assert oracle(chosen) == {bar.open_time: fields(bar) for bar in await stored(tmp_path / "data")}
+
+
 async def test_progress_rises_to_the_size_of_all_files(tmp_path: Path) -> None:
     told: list[tuple[int, int, str]] = []
     archives = [

@@ -1,16 +1,15 @@
-"""The layout decides from names alone: what counts, what to do next, and that nothing is lost on the way."""
+"""The layout decides from names alone what to do next, and nothing is lost on the way."""
 
 from itertools import combinations
 
 import attrs
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from candled.domain.interval import DAY, INTERVALS, MINUTE
 from candled.history.layout import FAN_IN, Delete, Expire, Fold, Layout, MergeRecents, Rewrite
-from candled.history.names import Recent, Segment, live_recents, live_segments, parse_recent, parse_segment
+from candled.history.names import Recent, Segment, live_recents, live_segments
 
 HOUR = 60 * MINUTE
 MONTH = INTERVALS["1M"]
@@ -33,43 +32,6 @@ def make_layout(epoch: int = 1, retention: int | None = None, merged_rows_max: i
 
 def day(number: int, sequence: int, days: int = 1, symbol: str = "A") -> Segment:
     return Segment(symbol, number * DAY, (number + days) * DAY, sequence)
-
-
-@pytest.mark.parametrize(
-    "segment", [day(20_000, 3), day(0, 1, 40, "币"), Segment("A", 31 * DAY, 59 * DAY, 10**17)]
-)
-def test_a_segments_name_says_all_of_it(segment: Segment) -> None:
-    assert segment == parse_segment(segment.symbol, segment.name)
-
-
-def test_a_recent_files_name_says_all_of_it() -> None:
-    assert Recent(1, 2, 3) == parse_recent(Recent(1, 2, 3).name)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "x.parquet",
-        "2026-01-02_2026-01-01_1.parquet",
-        "2026-13-01_2026-14-01_1.parquet",
-        "1_2_0.parquet.tmp",
-        "lost+found",
-    ],
-)
-def test_other_names_are_no_files_of_ours(name: str) -> None:
-    assert parse_segment("A", name) is None
-    assert parse_recent(name) is None
-
-
-def test_a_wider_segment_with_a_higher_sequence_counts_instead_of_those_it_covers() -> None:
-    days = [day(number, number) for number in range(1, 5)]
-    month = day(1, 10, 3)
-    assert [month, days[3]] == live_segments([*days, month])
-    assert [day(1, 11), month] != live_segments([day(1, 11), month])
-
-
-def test_a_newer_version_of_the_same_publications_counts() -> None:
-    assert [Recent(1, 5, 1)] == live_recents([Recent(1, 5), Recent(2, 2), Recent(1, 5, 1), Recent(5, 5)])
 
 
 def test_recent_files_are_merged_like_the_digits_of_a_counter() -> None:

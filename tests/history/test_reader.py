@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from candled.domain.bar import NO_TRADE, Bar, merge_bars
 from candled.domain.interval import INTERVALS, MINUTE, ONE_MINUTE
 from candled.domain.numbers import to_decimal
-from candled.errors import UserError
 from candled.history import DataDirectoryError, HistorySettings, connect, open_history, reader
-from candled.history.sql import query
 from tests.history.bars import START, events, minute
 
 COLUMNS = [
@@ -242,15 +240,3 @@ def test_bars_of_a_time_are_those_of_the_view(tmp_path: Path, interval: str) -> 
             ).fetchall()
             assert seen == told
             assert told or interval in ("1M", "1w")
-
-
-def test_a_query_answers_with_exact_columns(tmp_path: Path) -> None:
-    write(tmp_path, [minute(0)])
-    table = query(tmp_path, "SELECT close FROM bars")
-    assert table.to_pylist() == [{"close": to_decimal(minute(0).close)}]
-
-
-def test_a_wrong_query_is_one_sentence(tmp_path: Path) -> None:
-    write(tmp_path, [minute(0)])
-    with pytest.raises(UserError, match=r"The query failed: .*nonsense"):
-        query(tmp_path, "SELECT nonsense FROM bars")
