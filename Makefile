@@ -56,6 +56,7 @@ image: ## the container image, with buildah, podman or docker
 
 KIND := terraform -chdir=ops/terraform/kind
 
+kind: export BUILDER := docker
 kind: $(STAMP) image ## a kind cluster with candled on its embedded exchange, then live candles (needs Docker, kind, Terraform)
 	$(KIND) init -input=false
 	$(KIND) apply -input=false -auto-approve

@@ -228,7 +228,10 @@ def stop(stand: Stand, tally: Tally) -> None:
     try:
         status = stand.daemon.wait(timeout=30)
     except subprocess.TimeoutExpired:
-        tally.wrong.append("SIGTERM did not end the daemon within 30 s")
+        load = os.getloadavg()[0]
+        tally.wrong.append(
+            f"SIGTERM did not end the daemon within 30 s ({datetime.now(UTC):%H:%M:%S}, load {load:.0f})"
+        )
         kill(stand.daemon)
     else:
         if status != 0:
@@ -261,6 +264,8 @@ def compare(stand: Stand) -> tuple[int, int, list[str]]:
             wrong.append(f"no bar of {symbol}")
             continue
         start, end = times[0], times[-1] - 5 * MINUTE
+        if end <= start:
+            wrong.append(f"too few bars of {symbol} to compare")
         while start < end:
             rows = stand.ask(f"/api/v3/klines?symbol={symbol}&interval=1m&startTime={start // 1000}&limit=1000")
             for row in rows:

@@ -58,12 +58,12 @@ async def scene(speed: int, draw: Callable[[RunningExchange, RunningDaemon], Awa
 async def chart_pictures(port: int, _exchange: RunningExchange, daemon: RunningDaemon) -> None:
     """The chart dark, light, and on a phone; the terminal; the metrics."""
     for name, dark, width, height, phone in (
-        ("chart-dark", True, 1200, 680, False),
-        ("chart-light", False, 1200, 680, False),
-        ("chart-phone", True, 390, 760, True),
+        ("chart-dark", True, 1280, 720, False),
+        ("chart-light", False, 1280, 720, False),
+        ("chart-phone", True, 390, 844, True),
     ):
         async with open_page(port, dark=dark) as page:
-            await page.size(width, height, phone=phone, scale=2 if phone else 1)
+            await page.size(width, height, phone=phone, scale=1.5 if phone else 1)
             await show(page, daemon)
             # A minute that has just begun makes a poor picture.
             await page.wait_for("candled.bars().at(-1).trade_count > 20", PATIENCE)
@@ -75,7 +75,7 @@ async def chart_pictures(port: int, _exchange: RunningExchange, daemon: RunningD
 async def repair_picture(port: int, exchange: RunningExchange, daemon: RunningDaemon) -> None:
     """Bars that lack trades, and the revisions that repaired others before them."""
     async with open_page(port) as page, httpx.AsyncClient(base_url=exchange.rest) as market:
-        await page.size(1200, 420)
+        await page.size(1280, 440)
         await show(page, daemon)
         for faults, until in (
             ("lose=0.3,rest_500=1", "candled.bars().filter(bar => bar.closed && !bar.complete).length >= 3"),

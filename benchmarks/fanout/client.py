@@ -140,13 +140,14 @@ class Latencies:
 
     def __init__(self, sample: int) -> None:
         self.values: list[float] = []
+        self.count = 0
+        """Messages so far."""
         self._sample = sample
-        self._count = 0
 
     def take(self, data: bytes, now: float) -> None:
         """A message came."""
-        self._count += 1
-        if self._count % self._sample == 0:
+        self.count += 1
+        if self.count % self._sample == 0:
             sent = pb.StreamBarsResponse.FromString(data).send_time
             self.values.append(now - sent.seconds - sent.nanos / 1e9)
 

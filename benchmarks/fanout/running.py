@@ -30,6 +30,12 @@ class Running:
         told: dict[str, Any] = json.loads(line)
         return told
 
+    def tell_arrived(self, ticks: int) -> None:
+        """Tell it that so many more ticks have arrived everywhere."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("." * ticks)
+        self._process.stdin.flush()
+
     def tell_received(self) -> dict[str, Any]:
         """Tell it that the clients have everything; what it answers."""
         print("received", file=self._process.stdin, flush=True)

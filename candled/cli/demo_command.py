@@ -1,5 +1,6 @@
 """``candled demo``: the daemon on the embedded exchange, in one process."""
 
+import shutil
 import socket
 import sys
 from datetime import UTC, datetime
@@ -130,18 +131,24 @@ def _next_steps(settings: DaemonSettings, addresses: "Addresses") -> str:
     standard = DaemonSettings()
     client = "" if addresses.grpc == standard.grpc_address else f" --address {addresses.grpc}"
     data = f" --data-dir {settings.data_dir}"
+    candled = program(sys.argv[0], shutil.which("candled"))
     lines = (
         f"candled demo: live bars of {', '.join(settings.symbols)} from a made-up market. Ctrl-C ends it.",
         "",
         f"In a browser:          http://{addresses.http}/",
-        f"In another terminal:   candled watch{client}",
-        f"                       candled status{client}",
-        f"                       candled bars {settings.symbols[0]}{data}",
-        f"                       candled sql{data} {_QUERY}",
+        f"In another terminal:   {candled} watch{client}",
+        f"                       {candled} status{client}",
+        f"                       {candled} bars {settings.symbols[0]}{data}",
+        f"                       {candled} sql{data} {_QUERY}",
         f"For your own program:  gRPC at {addresses.grpc} (candled.v1.CandleService, with reflection)",
         "",
     )
     return "\n".join(lines)
+
+
+def program(called: str, on_path: str | None) -> str:
+    """How this program is called from the same directory: from a virtual environment, by its path."""
+    return called if on_path is None and Path(called).name == "candled" else "candled"
 
 
 def _in_use(address: str) -> bool:

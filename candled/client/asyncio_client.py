@@ -1,6 +1,7 @@
 """The client for asyncio, over grpclib. It does not import Trio's bridge, so ``asyncio.run`` stays as it is."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -17,6 +18,8 @@ from candled.client.decode import decode_message
 from candled.client.model import ClientError, Message
 
 _CANCEL_SECONDS: Final = 1.0
+_HTTP_STATUS: Final = re.compile(r"Received :status = '(\d+)'")
+"""How grpclib says that an answer is not gRPC's."""
 
 
 @asynccontextmanager
@@ -31,7 +34,7 @@ async def open_asyncio_client(
         token: bearer token, if the daemon asks for one.
 
     Raises:
-        ValueError: the address is not of that form.
+        ValueError: the address is not of that form, or the token is none.
     """
     host, port = calls.parse_address(address)
     channel = Channel(host, port, ssl=calls.ssl_context(tls))
@@ -83,6 +86,8 @@ class AsyncioClient(Client):
     def client_error(self, error: BaseException) -> ClientError:
         """What grpclib raised, as the client's own error."""
         if isinstance(error, GRPCError):
+            if match := _HTTP_STATUS.fullmatch(error.message or ""):
+                return calls.no_grpc(self._address, match[1])
             return ClientError(error.status.name, error.message or "")
         return calls.no_answer(self._address, error)
 
@@ -100,7 +105,8 @@ class _BarStream(BarStream):
         stack, self._stack = self._stack, AsyncExitStack()
         # A call that broke already may say so again here: the user was told when it happened.
         with suppress(ClientError, TimeoutError):
-            async with stack, asyncio.timeout(_CANCEL_SECONDS):
+            # Leaving waits for the end of the call, which not every server tells.
+            async with asyncio.timeout(_CANCEL_SECONDS), stack:
                 if call is not None and not self._over:
                     await call.cancel()
 

@@ -76,10 +76,12 @@ class Client(ABC):
             closed_only: only CLOSE and REVISION.
             max_updates_per_second: for each symbol and interval; 0 for an update on every trade.
             resume_token: of the last message handled, from an earlier stream.
-            reconnect: resume by itself after a break; otherwise raise.
+            reconnect: resume by itself after a break, for as long as it takes; otherwise raise.
 
         Raises:
-            ClientError: while iterating: the daemon refuses, or the stream broke and ``reconnect`` is False.
+            ValueError: a string where a list is due, or a time without time zone.
+            ClientError: while iterating: the daemon refuses, no daemon answers to begin with, or the stream broke
+                and ``reconnect`` is False.
         """
         plan = BarStreamPlan(
             symbols=symbols,

@@ -74,12 +74,30 @@ def ssl_context(tls: ssl.SSLContext | bool) -> ssl.SSLContext | None:
 
 
 def metadata(token: str | None) -> list[tuple[str, str]]:
-    """What every call carries."""
+    """What every call carries; white space around a token, as a file may have it, does not count.
+
+    Raises:
+        ValueError: not a token.
+    """
+    token = (token or "").strip()
+    if not all("!" <= letter <= "~" for letter in token):
+        raise ValueError("token has letters that no token has: give one line of the daemon's tokens file")
     return [("authorization", f"Bearer {token}")] if token else []
+
+
+def no_grpc(address: str, status: object) -> ClientError:
+    """Something else answers there."""
+    text = f"what answers at {address} does not speak gRPC (HTTP status {status}): give the daemon's gRPC address"
+    return ClientError("UNAVAILABLE" if status in {"429", "502", "503", "504"} else "UNKNOWN", text)
 
 
 def no_answer(address: str, error: BaseException | None) -> ClientError:
     """Nobody answers there."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, ssl.SSLError):
+        hint = "is it served in clear?" if error.reason == "WRONG_VERSION_NUMBER" else "see what tls= asks for"
+        return ClientError("UNAVAILABLE", f"TLS with {address} failed: {error}; {hint}")
     reason = f": {error}" if error is not None and str(error) else ""
     return ClientError("UNAVAILABLE", f"no daemon answers at {address}{reason}; start one, or give its address")
 
@@ -98,6 +116,12 @@ class BarStreamPlan:
         resume_token: str,
         reconnect: bool,
     ) -> None:
+        for name, value in (("symbols", symbols), ("intervals", intervals)):
+            if isinstance(value, str):
+                # A ValueError like all that is wrong with an argument here.
+                raise ValueError(  # noqa: TRY004
+                    f"{name} is one string: give a list, such as [{value!r}]"
+                )
         self._request = pb.StreamBarsRequest(
             symbols=symbols,
             intervals=intervals,
@@ -107,6 +131,7 @@ class BarStreamPlan:
             resume_token=resume_token,
         )
         self._reconnect = reconnect
+        self._was_open = False
         self._failures = 0
         self._resumed = False
         self._told: dict[tuple[str, str], Message] = {}
@@ -117,6 +142,7 @@ class BarStreamPlan:
 
     def opened(self, beginning: str) -> None:
         """The stream is open; ``beginning`` is the token in its initial metadata, empty if it has none."""
+        self._was_open = True
         if beginning and not self._request.resume_token and not self._request.HasField("start_time"):
             self._request.resume_token = beginning
 
@@ -141,7 +167,8 @@ class BarStreamPlan:
         Raises:
             ClientError: the same one, if asking again cannot help or is not wanted.
         """
-        if not self._reconnect or error.code not in _RETRIED:
+        # What never worked is more likely a wrong address or certificate than a break: the user has to know.
+        if not self._reconnect or not self._was_open or error.code not in _RETRIED:
             raise error
         self._resumed = True
         self._failures += 1

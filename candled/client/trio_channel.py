@@ -13,7 +13,7 @@ import h2.exceptions
 import h2.settings
 import trio
 
-from candled.client.calls import CONNECT_SECONDS, no_answer, parse_address
+from candled.client.calls import CONNECT_SECONDS, no_answer, no_grpc, parse_address
 from candled.client.model import ClientError
 
 _WINDOW: Final = 1 << 20
@@ -108,7 +108,7 @@ class Call:
         if status is None and fields.get(":status") == "200":
             self.metadata = fields
         elif status is None:
-            self.fail(ClientError("UNAVAILABLE", f"the server answered HTTP status {fields.get(':status')}"))
+            self.fail(no_grpc(self._connection.address, fields.get(":status")))
         elif status != "0":
             name = (
                 _STATUS_NAMES[int(status)] if status.isdigit() and int(status) < len(_STATUS_NAMES) else "UNKNOWN"
@@ -150,7 +150,7 @@ class Connection:
     def __init__(self, stream: trio.abc.Stream, address: str, *, secure: bool) -> None:
         self.lost: ClientError | None = None
         self._stream = stream
-        self._address = address
+        self.address = address
         self._scheme = "https" if secure else "http"
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
         self._calls: dict[int, Call] = {}
@@ -186,7 +186,7 @@ class Connection:
                     (":method", "POST"),
                     (":scheme", self._scheme),
                     (":path", path),
-                    (":authority", self._address),
+                    (":authority", self.address),
                     ("te", "trailers"),
                     ("content-type", "application/grpc+proto"),
                     ("user-agent", "candled-client"),
@@ -279,7 +279,7 @@ class Connection:
             call.fail(ClientError("UNAVAILABLE", f"the server cut the call (HTTP/2 error {event.error_code})"))
 
     def _lose(self, reason: BaseException | None) -> None:
-        self.lost = no_answer(self._address, reason)
+        self.lost = no_answer(self.address, reason)
         for call in self._calls.values():
             call.fail(self.lost)
         self._changed.set()

@@ -28,7 +28,7 @@ async def open_trio_client(
         token: bearer token, if the daemon asks for one.
 
     Raises:
-        ValueError: the address is not of that form.
+        ValueError: the address is not of that form, or the token is none.
     """
     calls.parse_address(address)
     failure: BaseException | None = None
@@ -102,7 +102,8 @@ class _BarStream(BarStream):
                 opening = self._client.open_call(calls.STREAM_BARS, self._plan.request())
                 self._call = await self._stack.enter_async_context(opening)
                 await self._call.opened.wait()
-                self._plan.opened(self._call.metadata.get(calls.RESUME_METADATA, ""))
+                if self._call.metadata:
+                    self._plan.opened(self._call.metadata.get(calls.RESUME_METADATA, ""))
             async for message in self._call:
                 return decode_message(pb.StreamBarsResponse.FromString(message))
             raise ClientError("UNAVAILABLE", "the daemon ended the stream")

@@ -1,6 +1,5 @@
 """One symbol's trades become its 1-minute bars, with a proof by trade id for each."""
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -16,6 +15,7 @@ from candled.domain.trade import Trade
 from candled.engine.continuity import Continuity, Sighting
 from candled.engine.gaps import GapBook
 from candled.engine.minute import Minute
+from candled.engine.window import Window
 
 WINDOW_MINUTES: Final = 10
 """Closed minutes kept in memory, so that a late trade can merge into its bar."""
@@ -58,11 +58,7 @@ class SymbolEngine:
         self.wanted_start: int | None = None
         """Open time of the first minute ever, while the trade before it is not known."""
         self._next_position = next_position
-        self._minutes: dict[int, Minute] = {}
-        self._order: list[int] = []
-        """Open times of ``_minutes``, sorted."""
-        self._traded: list[int] = []
-        """Those of them that have trade ids: silent hours must not slow down every look."""
+        self._window = Window()
         self._forming: Minute | None = None
         """The newest minute: where nearly every trade goes."""
         self._origin = 0
@@ -75,9 +71,6 @@ class SymbolEngine:
         """Minutes passed over without a bar, as numbers since the epoch."""
         self._incomplete: set[int] = set()
         """Open times of closed minutes in memory that may yet change."""
-        self._carried_id = NO_TRADE
-        """Highest id known before the minutes in memory."""
-        self._carried_close: int | None = None
         self._evicted: dict[int, list[tuple[int, int]]] = {}
         """Ids that arrived for minutes no longer in memory, by open time."""
         self._dirty = False
@@ -97,8 +90,7 @@ class SymbolEngine:
                 self.wanted_start = first.open_time
         self._origin = first.open_time
         self._frontier = self._due = newest.close_time
-        self._carried_id = first.previous_trade_id
-        self._carried_close = first.open
+        self._window.begin_after(first.previous_trade_id, first.open)
         self.continuity.anchor(floor, newest.known_trade_id)
         close_time, known = first.open_time, first.previous_trade_id
         for number, bar in enumerate(bars):
@@ -106,21 +98,23 @@ class SymbolEngine:
                 self._withheld.add(close_time // MINUTE, bar.open_time // MINUTE - 1)
             self.continuity.unsee(known + 1, bar.previous_trade_id)
             if not bar.complete:
-                self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar))
+                self._window.insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar))
                 self._incomplete.add(bar.open_time)
                 # What it says of the id before it may be older than what those before it say.
                 self.continuity.unsee(max(known, bar.previous_trade_id) + 1, bar.last_trade_id)
             elif _is_beside_a_hole(bars, number):
-                self._resume(self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar)), bar)
+                self._window.resume(
+                    self._window.insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar)), bar
+                )
             close_time, known = bar.close_time, max(known, bar.known_trade_id)
         self._dirty = True
 
     def reopen(self, open_time: int, stored: Bar | None) -> None:
         """Bring back a minute that left memory and is to change; it is rebuilt whole."""
         ids = self._evicted.pop(open_time, [])
-        if open_time in self._minutes:
+        if open_time in self._window:
             return
-        self._insert(Minute(self.symbol, open_time, NO_TRADE, stored))
+        self._window.insert(Minute(self.symbol, open_time, NO_TRADE, stored))
         self._withheld.discard(open_time // MINUTE, open_time // MINUTE)
         self._incomplete.add(open_time)
         if stored is not None and not stored.is_empty:
@@ -146,7 +140,7 @@ class SymbolEngine:
             self.last_trade = trade
         if trade.is_placeholder:
             self._dirty = True
-            if self._carried_id == NO_TRADE and trade.time < self._origin and trade.first_id > 0:
+            if self._window.begins_nowhere and trade.time < self._origin and trade.first_id > 0:
                 self.continuity.lower_floor(trade.first_id - 1)  # the trade before the first bar is still wanted
             return
         minute = self._forming
@@ -158,7 +152,7 @@ class SymbolEngine:
             if minute is None:
                 return
             if minute.last_id == NO_TRADE:
-                insort(self._traded, minute.open_time)
+                self._window.first_trade(minute)
             minute.add(trade)
             if minute.open_time > self._due:
                 self._due = minute.open_time
@@ -212,7 +206,7 @@ class SymbolEngine:
                 self.continuity.lower_floor(trade.first_id)
             elif trade.time < self._origin:
                 self.continuity.anchor(trade.last_id, trade.last_id)
-                self._carried_id, self._carried_close = trade.last_id, trade.price
+                self._window.begin_after(trade.last_id, trade.price)
             else:
                 self.continuity.lower_floor(trade.first_id)
                 self.wanted_start = self._origin
@@ -222,7 +216,7 @@ class SymbolEngine:
         """Ranges of minutes, by first and last open time, whose klines are wanted because nothing was traded."""
         wanted = []
         if self._frontier is not None:
-            later = self._order[bisect_left(self._order, self._frontier) :]
+            later = self._window.times(self._frontier)
             end = min(self._due, later[0] if later else self._due)
             if end > self._frontier and not self._is_undecided(self._frontier):
                 wanted.append((self._frontier, end - MINUTE))
@@ -242,7 +236,10 @@ class SymbolEngine:
         ]
         before, after, proven = NO_TRADE, None, False
         if unseen:
-            before, after = self._id_before(unseen[0].open_time), self._id_after(unseen[-1].open_time)
+            before, after = (
+                self._window.id_before(unseen[0].open_time),
+                self._window.id_after(unseen[-1].open_time),
+            )
             known_to = before + sum(kline.trade_count for kline in unseen)
             # Where later trades are known, those of the klines are not to be had. The klines are proven if their
             # counts meet the known ids at both ends.
@@ -261,8 +258,8 @@ class SymbolEngine:
                         break
                 self._take_kline(kline, before, proven, exchange_time, events)
                 before += kline.trade_count if proven else 0
-            elif kline is not None and self._close_before(open_time) is not None:
-                minute = self._insert(Minute(self.symbol, open_time))
+            elif kline is not None and self._window.close_before(open_time) is not None:
+                minute = self._window.insert(Minute(self.symbol, open_time))
                 if open_time == self._frontier:
                     self._close(minute, exchange_time, events)
                 else:
@@ -274,7 +271,7 @@ class SymbolEngine:
         """Whether this minute is held or withheld, and no missing trade may belong to it."""
         number = open_time // MINUTE
         is_passed_over = self._withheld.covers(number, number) or not self._is_past(open_time)
-        return is_passed_over and open_time not in self._minutes and not self._is_undecided(open_time)
+        return is_passed_over and open_time not in self._window and not self._is_undecided(open_time)
 
     def _take_kline(
         self, kline: Bar, before: int, proven: bool, exchange_time: int, events: list[BarEvent]
@@ -292,8 +289,8 @@ class SymbolEngine:
             complete=proven,
             revision=1,
         )
-        minute = self._insert(Minute(self.symbol, kline.open_time, before))
-        self._resume(minute, bar)
+        minute = self._window.insert(Minute(self.symbol, kline.open_time, before))
+        self._window.resume(minute, bar)
         if proven:
             self.continuity.see(bar.first_trade_id, bar.last_trade_id)
         self.counts.revisions += 1
@@ -310,7 +307,7 @@ class SymbolEngine:
         """Whole minutes from the exchange's klines, oldest first, with the ids that counting gives."""
         for bar in bars:
             number = bar.open_time // MINUTE
-            if bar.open_time in self._minutes or self._frontier is None:
+            if bar.open_time in self._window or self._frontier is None:
                 continue
             if bar.open_time > self._frontier:
                 self._end_before(bar.open_time, exchange_time, events)
@@ -321,8 +318,8 @@ class SymbolEngine:
                 sighting = self.continuity.see(bar.first_trade_id, bar.last_trade_id)
                 if sighting is Sighting.OVERLAP:
                     continue  # part of it was counted from trades, so the rest must come as trades too
-            minute = self._insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id))
-            self._resume(minute, bar)
+            minute = self._window.insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id))
+            self._window.resume(minute, bar)
             if held:
                 self._frontier = bar.close_time
                 self._publish(minute, bar, BarEventKind.CLOSE, exchange_time, events)
@@ -364,32 +361,21 @@ class SymbolEngine:
         open_time = ONE_MINUTE.floor(trade.time)
         if self._frontier is None:
             self._frontier = self._origin = self.wanted_start = open_time
-        minute = self._minutes.get(open_time)
+        minute = self._window.get(open_time)
         if minute is not None:
             return minute
         if open_time < self._origin:
-            if trade.last_id > self._carried_id:
-                self._carried_id, self._carried_close = trade.last_id, trade.price
+            self._window.saw_before(trade)
             return None
         number = open_time // MINUTE
         if self._is_past(open_time) and not self._withheld.covers(number, number):
             self._evicted.setdefault(open_time, []).append((trade.first_id, trade.last_id))
             return None
         self._withheld.discard(number, number)
-        minute = self._insert(Minute(self.symbol, open_time, self._id_before(open_time)))
+        minute = self._window.insert(Minute(self.symbol, open_time, self._window.id_before(open_time)))
         if self._forming is None or open_time > self._forming.open_time:
             self._forming = minute
         return minute
-
-    def _insert(self, minute: Minute) -> Minute:
-        self._minutes[minute.open_time] = minute
-        insort(self._order, minute.open_time)
-        return minute
-
-    def _resume(self, minute: Minute, bar: Bar) -> None:
-        minute.resume(bar)
-        if bar.last_trade_id != NO_TRADE:
-            insort(self._traded, bar.open_time)
 
     def _is_past(self, open_time: int) -> bool:
         return self._frontier is not None and open_time < self._frontier
@@ -406,15 +392,13 @@ class SymbolEngine:
         """
         if self._frontier is None:
             return
-        begin = bisect_left(self._order, self._frontier)
-        end = bisect_left(self._order, self._due if until is None else until)
-        for open_time in self._order[begin:end]:
+        for open_time in self._window.times(self._frontier, self._due if until is None else until):
             if decided_only and self._is_undecided(open_time):
                 return
             if open_time > self._frontier:
                 self._withheld.add(self._frontier // MINUTE, open_time // MINUTE - 1)
             self._frontier = open_time + MINUTE
-            self._close(self._minutes[open_time], exchange_time, events)
+            self._close(self._window[open_time], exchange_time, events)
 
     def _end_before(self, open_time: int, exchange_time: int, events: list[BarEvent]) -> None:
         """A bar from here on is known, so whatever is before it has ended: close it, or pass it over."""
@@ -433,8 +417,8 @@ class SymbolEngine:
 
     def _closed_bar(self, minute: Minute, revision: int) -> Bar:
         return minute.closed_bar(
-            previous_id=self._id_before(minute.open_time),
-            previous_close=self._close_before(minute.open_time) or 0,
+            previous_id=self._window.id_before(minute.open_time),
+            previous_close=self._window.close_before(minute.open_time) or 0,
             complete=self._is_complete(minute),
             revision=revision,
         )
@@ -455,24 +439,25 @@ class SymbolEngine:
         """Tell the closed bars that changed and whose ids are decided, one revision each."""
         if not self._incomplete:
             return
-        price_changed = False
-        for open_time in self._order[bisect_left(self._order, min(self._incomplete)) :]:
+        changed_until = None
+        for open_time in self._window.times(min(self._incomplete)):
             if not self._is_past(open_time):
                 break
-            minute = self._minutes[open_time]
-            repeats = price_changed and minute.trade_count == 0  # an empty bar repeats the close before it
-            price_changed = False
+            minute = self._window[open_time]
+            # An empty bar repeats the close right before it: between bars that are apart, others may be stored.
+            repeats = changed_until == open_time and minute.trade_count == 0
             if (open_time in self._incomplete or repeats) and not self._is_undecided(open_time):
                 before = minute.last_price if minute.published is None else minute.published.close
                 self._tell(minute, exchange_time, events)
-                price_changed = minute.last_price != before
+                if minute.last_price != before:
+                    changed_until = minute.close_time
 
     def _tell(self, minute: Minute, exchange_time: int, events: list[BarEvent]) -> None:
         """Tell a closed bar as it now is, if that differs from what was told."""
         published = minute.published
         bar = self._closed_bar(minute, revision=1 if published is None else published.revision + 1)
         if published is not None:
-            if bar.trade_count < published.trade_count and not bar.complete:
+            if not bar.complete and (published.complete or bar.trade_count < published.trade_count):
                 return  # rebuilt from less than was once counted: what was told is nearer the truth
             known = replace(published, revision=bar.revision, previous_trade_id=bar.previous_trade_id)
             if bar == known:
@@ -484,7 +469,7 @@ class SymbolEngine:
 
     def _is_complete(self, minute: Minute) -> bool:
         """Whether every id from the bar before to the bar after was seen."""
-        before, after = self._id_before(minute.open_time), self._id_after(minute.open_time)
+        before, after = self._window.id_before(minute.open_time), self._window.id_after(minute.open_time)
         if before == NO_TRADE or after is None:
             return False
         if minute.last_id != NO_TRADE:
@@ -493,21 +478,9 @@ class SymbolEngine:
 
     def _is_undecided(self, open_time: int) -> bool:
         """Whether a missing id may belong to this minute."""
-        before, after = self._id_before(open_time), self._id_after(open_time)
+        before, after = self._window.id_before(open_time), self._window.id_after(open_time)
         first = before + 1 if before != NO_TRADE else self.continuity.floor or 0
         return self.continuity.lacks(first, self.continuity.horizon if after is None else after - 1)
-
-    def _id_before(self, open_time: int) -> int:
-        index = bisect_left(self._traded, open_time)
-        return self._minutes[self._traded[index - 1]].last_id if index else self._carried_id
-
-    def _id_after(self, open_time: int) -> int | None:
-        index = bisect_left(self._traded, open_time + MINUTE)
-        return self._minutes[self._traded[index]].first_id if index < len(self._traded) else None
-
-    def _close_before(self, open_time: int) -> int | None:
-        index = bisect_left(self._order, open_time)
-        return self._minutes[self._order[index - 1]].last_price if index else self._carried_close
 
     # -- bounded memory -----------------------------------------------------------------------------------------
 
@@ -516,27 +489,25 @@ class SymbolEngine:
         if self._frontier is None:
             return
         oldest_kept = self._frontier - WINDOW_MINUTES * MINUTE
-        while self._order and self._order[0] < oldest_kept:
-            open_time = self._order[0]
-            if len(self._order) <= WINDOW_MINUTES_MAX and self._may_change(open_time):
+        while (open_time := self._window.oldest) is not None and open_time < oldest_kept:
+            if len(self._window) <= WINDOW_MINUTES_MAX and self._may_change(open_time):
                 return
-            minute = self._minutes.pop(open_time)
-            del self._order[0]
-            if self._traded and self._traded[0] == open_time:
-                del self._traded[0]
+            self._window.drop_oldest()
             self._withheld.discard(0, open_time // MINUTE)
             self._incomplete.discard(open_time)
-            self._carried_id = max(self._carried_id, minute.last_id)
-            self._carried_close = minute.last_price
 
     def _may_change(self, open_time: int) -> bool:
         """Whether this minute, the oldest in memory, may change or be what one passed over before it builds on."""
-        later = self._order[1] if len(self._order) > 1 else open_time + MINUTE
+        later = self._window.second_oldest or open_time + MINUTE
         if self._withheld.overlaps(0, later // MINUTE):
             return True
         if open_time not in self._incomplete:
             return False
-        return self.wanted_start is not None or self._id_after(open_time) is None or self._is_undecided(open_time)
+        return (
+            self.wanted_start is not None
+            or self._window.id_after(open_time) is None
+            or self._is_undecided(open_time)
+        )
 
 
 def _is_beside_a_hole(bars: Sequence[Bar], number: int) -> bool:

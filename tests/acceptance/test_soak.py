@@ -17,4 +17,4 @@ def test_after_a_minute_of_faults_and_kills_every_bar_is_the_exchanges(tmp_path:
         stand.close()
     print(text)
     assert wrong == []
-    assert "| second |" in text
+    assert "| life | seconds | MB first |" in text

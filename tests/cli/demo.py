@@ -75,7 +75,7 @@ def running(*arguments, directory, says):
             process.kill()
 
 
-def until(condition, seconds=20.0):
+def until(condition, seconds=45.0):
     """The first true value of ``condition``, asked again and again."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

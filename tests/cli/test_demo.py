@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from candled.cli import demo_command
-from candled.cli.demo_command import market_epoch
+from candled.cli.demo_command import market_epoch, program
 from candled.errors import UserError
 from candled.exchange.clock import exchange_time_of, parse_epoch
 from candled.logs import LogCounts
@@ -55,6 +55,7 @@ def test_a_demo_that_is_ended_before_it_serves_ends_in_order(tmp_path, monkeypat
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.timeout(180)  # some ten processes, one after another
 def test_a_newcomer_sees_bars_everywhere_and_ctrl_c_ends_it_in_order(tmp_path) -> None:
     with demo(tmp_path, "--speed", "120") as running:
         until(lambda: httpx.get(f"http://{running.http}/readyz").status_code == 200)
@@ -108,3 +109,9 @@ def test_a_faster_demo_goes_on_after_a_restart(tmp_path) -> None:
             newest.append(found[-1])
             running.process.send_signal(signal.SIGTERM)
             assert running.process.wait(15) == 0
+
+
+def test_it_names_itself_so_that_its_words_can_be_pasted() -> None:
+    assert program(".venv/bin/candled", None) == ".venv/bin/candled"
+    assert program("/usr/bin/candled", "/usr/bin/candled") == "candled"
+    assert program("candled/cli/main.py", None) == "candled"

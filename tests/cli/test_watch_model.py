@@ -1,5 +1,6 @@
 """What ``watch`` knows and how far it can be trusted; what is drawn of it."""
 
+import re
 from datetime import UTC, timedelta
 from decimal import Decimal
 
@@ -64,6 +65,29 @@ def test_it_is_stale_when_the_connection_is_lost_and_says_why(watch) -> None:
     assert watch.trust(8).text == "STALE, 3 s old: nothing answers; trying again"
     watch.heard(9)
     assert watch.trust(9).fresh
+
+
+def test_it_is_not_live_while_bars_of_the_past_are_on_their_way(watch) -> None:
+    watch.heard(5)
+    watch.loading = True
+    assert not watch.trust(5).fresh
+    watch.loading = False
+    assert watch.trust(5).fresh
+
+
+def test_a_number_of_the_title_is_whole_or_not_there(watch) -> None:
+    numbers = ["91,234.56", "92,345.67", "90,123.45", "91,000.01"]
+    opened, high, low, close = (Decimal(number.replace(",", "")) for number in numbers)
+    watch.take(make_bar(open=opened, high=high, low=low, close=close))
+    watch.select(0)
+    found = []
+    for width in range(20, 120):
+        title = plain(draw(watch, width, 20, now=0, zone=UTC))[1]
+        shown = re.findall(r"[OHL] (\S+)", title)
+        assert shown == numbers[: len(shown)]
+        found.append(len(shown))
+    assert found == sorted(found)
+    assert {0, 1, 2, 3} == set(found)
 
 
 def test_it_is_stale_when_the_exchange_stream_of_a_shown_symbol_is_not_live(watch) -> None:

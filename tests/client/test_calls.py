@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from candled.client.calls import BarStreamPlan, parse_address
+from candled.client.calls import BarStreamPlan, metadata, parse_address
 from candled.client.decode import encode_time
 from candled.client.model import Bar, ClientError, Kind, Message
 
@@ -51,6 +52,7 @@ def message(kind: Kind, token: str = "", revision: int = 0) -> Message:
 
 def test_after_a_break_the_newest_token_is_asked_for() -> None:
     stream = plan(start_time=START)
+    stream.opened("")
     stream.received(message(Kind.CLOSE, "one"))
     stream.received(message(Kind.REVISION, "two", revision=1))
     stream.received(message(Kind.UPDATE))
@@ -75,6 +77,7 @@ def test_a_replay_that_broke_before_its_first_bar_begins_again() -> None:
 
 def test_a_bar_that_comes_again_after_a_break_is_not_told_twice() -> None:
     stream = plan()
+    stream.opened("")
     assert stream.received(message(Kind.CLOSE, "one"))
     stream.failed(ClientError("UNAVAILABLE", ""))
     assert not stream.received(message(Kind.CLOSE, "one"))
@@ -83,6 +86,7 @@ def test_a_bar_that_comes_again_after_a_break_is_not_told_twice() -> None:
 
 def test_delays_grow_to_a_bound_and_start_over_once_messages_come() -> None:
     stream = plan()
+    stream.opened("")
     delays = [stream.failed(ClientError("UNAVAILABLE", "")) for _ in range(20)]
     assert delays[0] <= 0.1
     assert all(5 <= delay <= 10 for delay in delays[10:])
@@ -97,8 +101,34 @@ def test_what_asking_again_cannot_mend_is_raised(code: str) -> None:
 
 
 def test_without_reconnect_every_failure_is_raised() -> None:
+    stream = plan(reconnect=False)
+    stream.opened("")
     with pytest.raises(ClientError):
-        plan(reconnect=False).failed(ClientError("UNAVAILABLE", ""))
+        stream.failed(ClientError("UNAVAILABLE", ""))
+
+
+def test_a_stream_that_never_opened_is_not_tried_for_ever() -> None:
+    with pytest.raises(ClientError):
+        plan().failed(ClientError("UNAVAILABLE", "no daemon answers"))
+
+
+@pytest.mark.parametrize("name", ["symbols", "intervals"])
+def test_a_string_where_a_list_is_due_is_refused(name: str) -> None:
+    options: dict[str, Any] = {"symbols": [], "intervals": [], "start_time": None, "closed_only": False}
+    options |= {"max_updates_per_second": 0, "resume_token": "", "reconnect": True, name: "1m"}
+    with pytest.raises(ValueError, match=rf"{name} is one string: give a list, such as \['1m'\]"):
+        BarStreamPlan(**options)
+
+
+def test_a_token_is_sent_without_the_white_space_of_its_file() -> None:
+    assert metadata(" secret\n") == [("authorization", "Bearer secret")]
+    assert metadata(None) == []
+
+
+@pytest.mark.parametrize("token", ["two words", "zwei\nZeilen", "schlüssel"])
+def test_what_cannot_be_a_token_is_refused(token: str) -> None:
+    with pytest.raises(ValueError, match="give one line of the daemon's tokens file"):
+        metadata(token)
 
 
 def test_a_time_without_zone_is_refused() -> None:

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import trio
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import RequestReceived
 
 from candled.client import AsyncioClient, ClientError, Kind, TrioClient, open_asyncio_client, open_trio_client
 from candled.client.model import Message
@@ -148,6 +151,33 @@ async def test_no_daemon_is_one_clear_sentence(run: Any) -> None:
     with trio.fail_after(10):
         with pytest.raises(ClientError, match=r"no daemon answers at 127.0.0.1:1\b"):
             await run("127.0.0.1:1", use)
+
+
+async def test_a_stream_from_where_no_daemon_is_ends_with_that_sentence(run: Any) -> None:
+    with trio.fail_after(10):
+        with pytest.raises(ClientError, match=r"no daemon answers at 127.0.0.1:1: .*[Cc]onnect"):
+            await run("127.0.0.1:1", collect(1, []))
+
+
+async def test_a_port_that_speaks_no_grpc_is_named(run: Any) -> None:
+    async def refuse(stream: trio.SocketStream) -> None:
+        """HTTP/2 that knows no such page."""
+        connection = H2Connection(H2Configuration(client_side=False))
+        connection.initiate_connection()
+        await stream.send_all(connection.data_to_send())
+        async for data in stream:
+            for event in connection.receive_data(data):
+                if isinstance(event, RequestReceived):
+                    connection.send_headers(event.stream_id, [(":status", "404")], end_stream=True)
+            await stream.send_all(connection.data_to_send())
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(trio.serve_tcp, refuse, 0)
+            port = listeners[0].socket.getsockname()[1]
+            with pytest.raises(ClientError, match=r"does not speak gRPC \(HTTP status 404\)"):
+                await run(f"127.0.0.1:{port}", collect(1, []))
+            nursery.cancel_scope.cancel()
 
 
 async def test_leaving_a_stream_early_tells_the_server(world: World, server: GrpcServer, run: Any) -> None:

@@ -1,6 +1,7 @@
 """Longer bars equal `merge_bars` over all their minutes, whatever happens to the minutes."""
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -147,6 +148,24 @@ def test_a_rebuilt_bar_corrects_the_forming_bar_above_it() -> None:
         first = (need.open_time - START) // MINUTE
         rollup.rebuild(need, bars[first : first + (need.close_time - need.open_time) // MINUTE])
     assert rollup.forming("A", "1d") == merge_bars(bars, INTERVALS["1d"])
+
+
+@pytest.mark.parametrize("longest_first", [False, True])
+def test_a_rebuilt_bar_does_not_lose_what_its_parts_are_still_waiting_for(longest_first: bool) -> None:
+    rollup = RollUp()
+    bars = [minute(index, revision=int(index < 59)) for index in range(60)]
+    rollup.apply([event(BarEventKind.CLOSE, minute(i), i) for i in (59, *range(60, 71))])
+    told_of_the_hour = []
+    for position, bar in enumerate(bars[:59], 71):  # all but the last minute were withheld
+        out = rollup.apply([event(BarEventKind.REVISION, bar, position)])
+        told_of_the_hour += told(out, "1h", BarEventKind.REVISION)
+    needs = sorted(rollup.take_needs(), key=lambda need: need.close_time - need.open_time, reverse=longest_first)
+    for need in needs:
+        first = (need.open_time - START) // MINUTE
+        out = rollup.rebuild(need, bars[first : first + (need.close_time - need.open_time) // MINUTE])
+        told_of_the_hour += [bar for bar in told(out, "1h", BarEventKind.REVISION) if bar.open_time == START]
+    assert [bar.revision for bar in told_of_the_hour] == sorted(bar.revision for bar in told_of_the_hour)
+    assert told_of_the_hour[-1] == merge_bars(bars, INTERVALS["1h"])
 
 
 def test_a_minute_decided_late_enters_the_forming_bar_that_had_nothing_of_its_time() -> None:

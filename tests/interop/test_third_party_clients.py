@@ -14,7 +14,8 @@ from candled.exchange.server import serve
 from candled.settings import ExchangeSettings
 from tests.interop.installation import HERE, node_script, python_of
 
-TRADES = 60
+TRADES = 20
+"""Of BTCUSDT, however many of others come between them."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -54,7 +55,7 @@ async def test_a_client_streams_trades_and_fetches_klines(client: str) -> None:
 async def check_trades(rest: httpx.AsyncClient, trades: list[dict]) -> None:
     """Every streamed trade is there, once, and is the one that REST has."""
     own = [trade for trade in trades if trade["s"] == "BTCUSDT"]
-    assert len(own) > 10
+    assert len(own) >= TRADES
     assert [trade["t"] for trade in own] == list(range(own[0]["t"], own[0]["t"] + len(own)))
     rows = await rest.get(
         "/api/v3/historicalTrades", params={"symbol": "BTCUSDT", "fromId": own[0]["t"], "limit": len(own)}

@@ -6,11 +6,14 @@ Each check takes the objects and yields sentences, one for each mistake.
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
 from candled.domain.shards import parse_shards
+from candled.errors import SettingsError
 from candled.settings import DaemonSettings, ExchangeSettings
+from candled.settings_sources import load_settings
 
 Object = dict[str, Any]
 Problems = Iterator[str]
@@ -22,6 +25,7 @@ REST_WEIGHT = 3000
 """Request weight a minute that all pods behind one address may use together: half of the exchange's limit."""
 
 PROBE_PATHS = {"daemon": {"/healthz", "/readyz"}, "exchange": {"/api/v3/ping", "/api/v3/time"}}
+METRICS_PATH = "/metrics"
 PROBE_SERVICES = {"", "candled.v1.CandleService"}
 
 CHECKS: list[Callable[[list[Object]], Problems]] = []
@@ -126,6 +130,52 @@ def each_daemon_is_guarded(objects: list[Object]) -> Problems:
 
 
 @check
+def a_lone_pod_can_be_moved_and_keeps_its_volume(objects: list[Object]) -> Problems:
+    for budget in of_kind(objects, "PodDisruptionBudget"):
+        if budget["spec"].get("maxUnavailable") != 1:
+            yield f"{title(budget)} would hold up the drain of a node, or let two shards go at once"
+    for thing in of_kind(objects, "StatefulSet"):
+        policy = thing["spec"].get("persistentVolumeClaimRetentionPolicy", {})
+        if "Delete" in policy.values():
+            yield f"{title(thing)}: its history goes with it"
+
+
+PRIVATE = ["10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
+"""No exchange is there, but neighbours and a cloud's metadata service are."""
+
+
+@check
+def the_way_out_leads_to_names_and_the_exchange_alone(objects: list[Object]) -> Problems:
+    for workload in daemons(objects):
+        policies = [
+            p for p in of_kind(objects, "NetworkPolicy") if workload in selected(p["spec"]["podSelector"], objects)
+        ]
+        rules = [rule for policy in policies for rule in policy["spec"].get("egress", [])]
+        asked = [
+            peer["podSelector"].get("matchLabels")
+            for rule in rules
+            if {("UDP", 53), ("TCP", 53)} <= {(p.get("protocol", "TCP"), p["port"]) for p in rule.get("ports", [])}
+            for peer in rule.get("to", [])
+        ]
+        if {"k8s-app": "kube-dns"} not in asked:
+            yield f"{title(workload)} cannot ask for names"
+        open_ports: set[int] = set()
+        for rule in rules:
+            if not rule.get("to") or not rule.get("ports"):
+                yield f"{title(workload)} may send anywhere, or to any port"
+            for peer in rule.get("to", []):
+                if "ipBlock" in peer:
+                    open_ports |= {port["port"] for port in rule["ports"]}
+                    if missing := set(PRIVATE) - set(peer["ipBlock"].get("except", [])):
+                        yield f"{title(workload)} may send to private addresses: {sorted(missing)}"
+        defaults = attrs.fields(DaemonSettings)
+        for url in (*defaults.stream_urls.default, *defaults.rest_urls.default):
+            parts = urlsplit(url)
+            if (parts.port or 443) not in open_ports:
+                yield f"{title(workload)} does not reach {url}"
+
+
+@check
 def ports_exist(objects: list[Object]) -> Problems:
     for service in of_kind(objects, "Service"):
         for workload in selected({"matchLabels": service["spec"]["selector"]}, objects):
@@ -214,6 +264,8 @@ def references_have_objects(objects: list[Object]) -> Problems:
         for volume in pod(workload).get("volumes", []):
             if "secret" in volume and volume["secret"]["secretName"] not in SECRETS:
                 yield f"{title(workload)}: no such secret"
+            if "secret" in volume and volume["secret"]["defaultMode"] & 0o337:
+                yield f"{title(workload)}: everybody may read a secret, or somebody write it"
         if part(workload) == "daemon":
             mounts = [PurePosixPath(mount["mountPath"]) for mount in container(workload)["volumeMounts"]]
             for name, value in settings(workload, objects).items():
@@ -225,6 +277,8 @@ def references_have_objects(objects: list[Object]) -> Problems:
             for endpoint in monitor["spec"]["podMetricsEndpoints"]:
                 if workload is None or endpoint["port"] not in port_names(workload):
                     yield f"{title(monitor)} finds no pod, or no port of it"
+                if endpoint["path"] != METRICS_PATH:
+                    yield f"{title(monitor)} asks another path than {METRICS_PATH}"
     for thing in of_kind(objects, "StatefulSet"):
         headless = [s for s in of_kind(objects, "Service") if s["spec"].get("clusterIP") == "None"]
         if thing["spec"]["serviceName"] not in {service["metadata"]["name"] for service in headless}:
@@ -251,9 +305,16 @@ def settings_are_known(objects: list[Object]) -> Problems:
         for name, port in (("CANDLED_GRPC_ADDRESS", "grpc"), ("CANDLED_HTTP_ADDRESS", "http")):
             if values.get(name) != f"0.0.0.0:{numbers[port]}":
                 yield f"{title(workload)}: {name} does not listen on the pod's {port} port"
+        given = {name: value for name, value in values.items() if isinstance(value, str)}
+        try:
+            load_settings(DaemonSettings, environment=given)
+        except SettingsError as error:
+            yield f"{title(workload)}: the daemon would not start: {error}"
         annotations = workload["spec"]["template"]["metadata"]["annotations"]
         if annotations.get("prometheus.io/port") != str(numbers["http"]):
             yield f"{title(workload)}: Prometheus is sent to another port than http"
+        if annotations.get("prometheus.io/path") != METRICS_PATH:
+            yield f"{title(workload)}: Prometheus is sent to another path than {METRICS_PATH}"
         if container(workload)["args"] != ["run"]:
             yield f"{title(workload)} does not run the daemon"
     known = {f"--{field.name.replace('_', '-')}" for field in attrs.fields(ExchangeSettings)}
@@ -283,10 +344,11 @@ def shards_cover_every_symbol_once(objects: list[Object]) -> Problems:
     for workload in daemons(objects):
         values = settings(workload, objects)
         replicas = workload["spec"]["replicas"]
-        shards = 1
+        shards, parts = 1, ()
         if "CANDLED_SHARDS" in values:
             try:
-                shards = len(parse_shards(values["CANDLED_SHARDS"]))
+                parts = parse_shards(values["CANDLED_SHARDS"]).shards
+                shards = len(parts)
             except ValueError as error:
                 yield f"{title(workload)}: {error}"
             field = values.get("CANDLED_SHARD", {}).get("fieldRef", {}).get("fieldPath")
@@ -296,6 +358,8 @@ def shards_cover_every_symbol_once(objects: list[Object]) -> Problems:
             name, service = workload["metadata"]["name"], workload["spec"]["serviceName"]
             if address != f"{name}-{{shard}}.{service}:{port_numbers(workload)['grpc']}":
                 yield f"{title(workload)}: clients are sent to an address that no pod has"
+            if {s for shard in parts for s in shard} != set(values["CANDLED_SYMBOLS"].split(",")):
+                yield f"{title(workload)}: the shards have other symbols than CANDLED_SYMBOLS"
         if replicas != shards:
             yield f"{title(workload)} has {replicas} pods for {shards} shards"
         if replicas * int(values.get("CANDLED_REST_WEIGHT_PER_MINUTE", REST_WEIGHT)) > REST_WEIGHT:

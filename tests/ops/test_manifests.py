@@ -90,6 +90,7 @@ def test_pods_run_as_the_user_of_the_image(rendered: str) -> None:
     for workload in workloads(objects_of(rendered)):
         context = pod(workload)["securityContext"]
         assert f"{context['runAsUser']}:{context['runAsGroup']}" == image_user(ROOT / "Containerfile")
+        assert context.get("fsGroup", context["runAsGroup"]) == context["runAsGroup"]
 
 
 def test_the_shell_on_a_volume_is_confined_as_the_daemon_whose_volume_it_takes(renderings: dict[str, str]) -> None:
@@ -130,6 +131,9 @@ def test_kind_maps_the_node_ports_that_the_overlay_opens() -> None:
     (service,) = of_kind(objects, "Service")
 
     assert mapped == {port["nodePort"]: port["port"] for port in service["spec"]["ports"]}
+    assert {mapping["listenAddress"] for node in cluster["nodes"] for mapping in node["extraPortMappings"]} == {
+        "127.0.0.1"
+    }
 
 
 def test_an_eks_volume_has_one_pod_is_encrypted_and_outlives_its_claim() -> None:
@@ -165,6 +169,11 @@ def config_of(objects: list[Object]) -> dict[str, Any]:
 def named(objects: list[Object], kind: str, name: str) -> Object:
     (thing,) = [thing for thing in of_kind(objects, kind) if thing["metadata"]["name"] == name]
     return thing
+
+
+def egress_of(objects: list[Object]) -> list[Any]:
+    rules: list[Any] = named(objects, "NetworkPolicy", "candled")["spec"]["egress"]
+    return rules
 
 
 MISTAKES: dict[str, tuple[Callable[[list[Object]], Any], str]] = {
@@ -224,6 +233,36 @@ MISTAKES: dict[str, tuple[Callable[[list[Object]], Any], str]] = {
         lambda o: config_of(o).update(CANDLED_SYMBOL="BTCUSDT"),
         "no setting CANDLED_SYMBOL",
     ),
+    "a value that the daemon does not take": (
+        lambda o: config_of(o).update(CANDLED_STREAM="trades"),
+        "the daemon would not start",
+    ),
+    "a path of metrics": (
+        lambda o: daemon_of(o)["spec"]["template"]["metadata"]["annotations"].update(
+            {"prometheus.io/path": "/prometheus"}
+        ),
+        "Prometheus is sent to another path",
+    ),
+    "a budget that blocks drains": (
+        lambda o: named(o, "PodDisruptionBudget", "candled").update(
+            spec={"minAvailable": 1, "selector": daemon_of(o)["spec"]["selector"]}
+        ),
+        "hold up the drain",
+    ),
+    "claims that go with the set": (
+        lambda o: daemon_of(o)["spec"]["persistentVolumeClaimRetentionPolicy"].update(whenDeleted="Delete"),
+        "its history goes with it",
+    ),
+    "no way to names": (
+        lambda o: egress_of(o)[0]["to"][0]["podSelector"].update(matchLabels={"k8s-app": "dns"}),
+        "cannot ask for names",
+    ),
+    "a way to the metadata service": (
+        lambda o: egress_of(o)[1]["to"][0]["ipBlock"]["except"].remove("169.254.0.0/16"),
+        "may send to private addresses",
+    ),
+    "a way to anywhere": (lambda o: egress_of(o)[1].pop("to"), "may send anywhere"),
+    "no way to the exchange": (lambda o: egress_of(o)[1]["ports"].pop(), "does not reach wss://"),
     "an address that only the pod itself reaches": (
         lambda o: config_of(o).update(CANDLED_GRPC_ADDRESS="127.0.0.1:50051"),
         "does not listen on the pod's grpc port",
@@ -291,6 +330,50 @@ MISTAKES: dict[str, tuple[Callable[[list[Object]], Any], str]] = {
 def test_a_planted_mistake_is_found(mistake: str) -> None:
     plant, sentence = MISTAKES[mistake]
     objects = copy.deepcopy(objects_of(render(K8S / "overlays" / "kind")))
+
+    plant(objects)
+
+    assert [problem for problem in problems(objects) if sentence in problem]
+
+
+MISTAKES_OF_COMPONENTS: dict[str, tuple[str, Callable[[list[Object]], Any], str]] = {
+    "a symbol of no shard": (
+        "eks-sharded",
+        lambda o: config_of(o).update(CANDLED_SHARDS="BTCUSDT;PEPEUSDT"),
+        "other symbols than CANDLED_SYMBOLS",
+    ),
+    "a symbol of two shards": (
+        "eks-sharded",
+        lambda o: config_of(o).update(CANDLED_SHARDS="BTCUSDT,ETHUSDT;ETHUSDT,PEPEUSDT"),
+        "ETHUSDT is in shards 0 and 1",
+    ),
+    "a whole request weight for each pod": (
+        "eks-sharded",
+        lambda o: config_of(o).update(CANDLED_REST_WEIGHT_PER_MINUTE="3000"),
+        "may pass the exchange's request weight",
+    ),
+    "an address that no pod has": (
+        "eks-sharded",
+        lambda o: config_of(o).update(CANDLED_SHARD_ADDRESS="candled-{shard}.candled:50051"),
+        "clients are sent to an address that no pod has",
+    ),
+    "a monitor's path": (
+        "eks-sharded",
+        lambda o: named(o, "PodMonitor", "candled")["spec"]["podMetricsEndpoints"][0].update(path="/prom"),
+        "asks another path",
+    ),
+    "a secret that everybody reads": (
+        "eks-secured",
+        lambda o: pod(daemon_of(o))["volumes"][-1]["secret"].update(defaultMode=0o644),
+        "everybody may read a secret",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES_OF_COMPONENTS)
+def test_a_mistake_planted_in_a_component_is_found(mistake: str, renderings: dict[str, str]) -> None:
+    name, plant, sentence = MISTAKES_OF_COMPONENTS[mistake]
+    objects = objects_of(renderings[name])
 
     plant(objects)
 

@@ -43,9 +43,9 @@ def _duplicates_count(see: Any) -> Any:
 
 def _complete_without_a_later_trade(is_complete: Any) -> Any:
     def hasty(self: SymbolEngine, minute: Minute) -> bool:
-        if self._id_after(minute.open_time) is not None or minute.last_id < 0:
+        if self._window.id_after(minute.open_time) is not None or minute.last_id < 0:
             return bool(is_complete(self, minute))
-        before = self._id_before(minute.open_time)
+        before = self._window.id_before(minute.open_time)
         return before >= 0 and self.continuity.proves(before, minute.last_id)
 
     return hasty
@@ -126,7 +126,7 @@ def _first_trade_after_a_reconnect_is_dropped() -> Iterator[None]:
 
 def _late_trades_are_dropped(apply: Any) -> Any:
     def closed_is_closed(self: SymbolEngine, trade: Trade, events: list[BarEvent]) -> None:
-        minute = self._minutes.get(trade.time - trade.time % MINUTE)
+        minute = self._window.get(trade.time - trade.time % MINUTE)
         if minute is not None and minute.published is not None:
             self.continuity.see(trade.first_id, trade.last_id)
         else:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import grpc
 import pytest
 import trio
+import trio.lowlevel
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpclib.health.v1 import health_pb2
 from h2.errors import ErrorCodes
@@ -192,15 +193,17 @@ async def test_every_interval_is_streamed(world: World, client: Client) -> None:
     assert [m.bar.interval for m in await reader.until(2)] == ["1m", "5m"]
 
 
-async def test_max_updates_per_second_conflates(world: World, client: Client) -> None:
-    reader = await open_stream(world, client, max_updates_per_second=5)
-    for trades in range(1, 200):
+async def test_max_updates_per_second_conflates_updates_and_holds_no_close(world: World, client: Client) -> None:
+    reader = await open_stream(world, client, max_updates_per_second=0.001)
+    world.publish(update(minute(0, trades=1)))
+    await reader.until(1)
+    for trades in range(2, 200):
         world.publish(update(minute(0, trades=trades)))
-        await trio.sleep(0.002)
-    await trio.sleep(0.3)
-    counts = [m.bar.trade_count for m in reader.messages]
-    assert counts[-1] == 199
-    assert len(counts) < 12
+        await trio.lowlevel.checkpoint()
+    world.publish(close(minute(0, trades=199), 1))
+    messages = await reader.until(2)
+    assert kinds(messages) == ["UPDATE", "CLOSE"]
+    assert [message.bar.trade_count for message in messages] == [1, 199]
 
 
 async def test_silence_brings_heartbeats() -> None:

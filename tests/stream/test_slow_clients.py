@@ -22,7 +22,7 @@ BACKLOG = 40
 @pytest.fixture(params=[False, True], ids=["fast", "plain"])
 async def served(request: pytest.FixtureRequest) -> AsyncIterator[tuple[World, GrpcServer]]:
     world = World(clock=trio.current_time, backlog_max=BACKLOG)
-    async with open_service(world, Limits(stall_seconds=0.4), plain=request.param) as server:
+    async with open_service(world, Limits(stall_seconds=1.5), plain=request.param) as server:
         yield world, server
 
 

@@ -152,17 +152,31 @@ async def open_page(port: int, *, dark: bool = True) -> AsyncIterator[Page]:
             browser = Page(socket)
             nursery.start_soon(browser.read)
             context = await browser.call("Target.createBrowserContext")
-            created = await browser.call("Target.createTarget", url="about:blank", **context)
-            address = f"ws://127.0.0.1:{port}/devtools/page/{created['targetId']}"
-            async with open_websocket_url(address, max_message_size=64 * 1024 * 1024) as page_socket:
-                page = Page(page_socket)
-                nursery.start_soon(page.read)
-                for domain in ("Page", "Runtime", "Log"):
-                    await page.call(f"{domain}.enable")
-                await page.prefer("dark" if dark else "light")
-                await page.size(1200, 760)
-                yield page
-                nursery.cancel_scope.cancel()
+            try:
+                created = await browser.call("Target.createTarget", url="about:blank", **context)
+                async with _attached(f"ws://127.0.0.1:{port}/devtools/page/{created['targetId']}") as page:
+                    await page.prefer("dark" if dark else "light")
+                    await page.size(1200, 760)
+                    yield page
+            finally:
+                # Else the page would live on, and try to reach its daemon for ever.
+                with trio.CancelScope(shield=True), trio.move_on_after(10):
+                    await browser.call("Target.disposeBrowserContext", **context)
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _attached(address: str) -> AsyncIterator[Page]:
+    async with (
+        open_websocket_url(address, max_message_size=64 * 1024 * 1024) as socket,
+        trio.open_nursery() as nursery,
+    ):
+        page = Page(socket)
+        nursery.start_soon(page.read)
+        for domain in ("Page", "Runtime", "Log"):
+            await page.call(f"{domain}.enable")
+        yield page
+        nursery.cancel_scope.cancel()
 
 
 def _port(path: Path) -> int:

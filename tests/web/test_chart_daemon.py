@@ -21,7 +21,7 @@ NOTE_FORMING = """
     window.counts = {};  // trade counts that the newest bar was seen with, by its open time
     setInterval(() => {
         const bar = candled.bars().at(-1);
-        if (!bar.closed) (counts[bar.open_time] ??= new Set()).add(bar.trade_count);
+        if (bar && !bar.closed) (counts[bar.open_time] ??= new Set()).add(bar.trade_count);
     }, 20);
 """
 COUNTS = ("trade_count", "first_trade_id", "last_trade_id", "complete", "revision")

@@ -84,7 +84,7 @@ def _pane(
     time_rows = 1 if height >= 9 else 0
     candle_rows = height - 2 - volume_rows - time_rows
     dim = not trust.fresh
-    lines = [_title(bars, symbol, decimals, zone)]
+    lines = [_title(bars, symbol, decimals, width, zone)]
     lines += _candles(seen, candle_rows, labels_width, decimals, width, dim=dim)
     lines.append(_marks(seen, dim=dim))
     lines += _volumes(seen, volume_rows, dim=dim)
@@ -93,19 +93,27 @@ def _pane(
     return lines
 
 
-def _title(bars: Sequence[Bar], symbol: str, decimals: int, zone: tzinfo) -> Text:
+def _title(bars: Sequence[Bar], symbol: str, decimals: int, width: int, zone: tzinfo) -> Text:
+    """The newest bar in words and numbers, as much of it as there is room for; a number is never cut."""
     bar = bars[-1]
-    style = _style(bar)
-    line = Text.assemble((symbol, "bold"), "  ", (_price(bar.close, decimals), f"bold {style}"))
-    line.append(f"  {bar.open_time.astimezone(zone):%H:%M}", style=QUIET)
-    for letter, value in (("O", bar.open), ("H", bar.high), ("L", bar.low)):
-        line.append(f"  {letter} ", style=QUIET).append(_price(value, decimals))
-    line.append("  vol ", style=QUIET).append(_short(bar.volume))
-    line.append("  trades ", style=QUIET).append(f"{bar.trade_count}")
+    line = Text.assemble((symbol, "bold"), "  ", (_price(bar.close, decimals), f"bold {_style(bar)}"))
+    parts = [Text(f"{bar.open_time.astimezone(zone):%H:%M}", style=QUIET)]
     if bar.closed and not bar.complete:
-        line.append("  incomplete", style=DOUBT)
+        parts.append(Text("incomplete", style=DOUBT))
+    for name, value in (
+        ("O", _price(bar.open, decimals)),
+        ("H", _price(bar.high, decimals)),
+        ("L", _price(bar.low, decimals)),
+        ("vol", _short(bar.volume)),
+        ("trades", f"{bar.trade_count:,}"),
+    ):
+        parts.append(Text.assemble((f"{name} ", QUIET), value))
     if bar.revision:
-        line.append(f"  revision {bar.revision}", style="cyan")
+        parts.append(Text(f"revision {bar.revision}", style="cyan"))
+    for part in parts:
+        if line.cell_len + 2 + part.cell_len > width:
+            break
+        line.append("  ").append_text(part)
     return line
 
 

@@ -41,6 +41,8 @@ class Watch:
     connection: Connection = Connection.CONNECTING
     problem: str = ""
     """Why the connection was lost."""
+    loading: bool = False
+    """Whether bars of the past are still on their way: the newest on the screen is not that of now."""
     last_message: float | None = None
     """Monotonic seconds."""
     troubles: dict[str, str] = attrs.field(factory=dict)
@@ -105,6 +107,8 @@ class Watch:
             case Connection.LIVE:
                 if silence is not None and silence > SILENCE_SECONDS_MAX:
                     return Trust(fresh=False, text=f"STALE: the daemon has been silent for {_age(silence)}")
+        if self.loading:
+            return Trust(fresh=False, text="loading ...")
         troubled = [symbol for symbol in self.shown if symbol in self.troubles]
         if troubled:
             return Trust(fresh=False, text=f"STALE: {'; '.join(self.troubles[symbol] for symbol in troubled)}")

@@ -16,6 +16,7 @@ from candled.cli.address_option import Target
 from candled.cli.watch.chart import PITCH, draw
 from candled.cli.watch.keys import key_mode, read_keys
 from candled.cli.watch.model import BARS_KEPT, Watch
+from candled.client import Kind
 from candled.domain.interval import DAY, INTERVALS
 from candled.errors import UserError
 
@@ -142,21 +143,24 @@ class Screen:
 
 async def stream_once(watch: Watch, target: Target, told: Callable[[], None]) -> None:
     """Fill ``watch`` from one connection until it ends; ``told`` is called after each message."""
-    async with (
-        parts.open_client(target) as client,
-        client.stream_bars(
+    async with parts.open_client(target) as client:
+        now = (await client.status()).exchange_time
+        watch.loading = True
+        async with client.stream_bars(
             symbols=watch.symbols,
             intervals=(watch.interval,),
-            start_time=history_start(watch.interval, (await client.status()).exchange_time),
+            start_time=history_start(watch.interval, now),
             max_updates_per_second=_UPDATES_PER_SECOND,
             reconnect=False,  # a break is to be seen
-        ) as messages,
-    ):
-        async for message in messages:
-            watch.heard(trio.current_time())
-            if message.bar is not None:
-                watch.take(message.bar)
-            told()
+        ) as messages:
+            async for message in messages:
+                watch.heard(trio.current_time())
+                # Closes of the past come first; whatever else comes, or one from after the start, is of now.
+                if message.kind is not Kind.CLOSE or (message.bar is not None and message.bar.close_time > now):
+                    watch.loading = False
+                if message.bar is not None:
+                    watch.take(message.bar)
+                told()
 
 
 def history_start(interval: str, now: datetime) -> datetime | None:

@@ -24,6 +24,9 @@ class ClientStream(Outlet, Protocol):
     async def send(self, messages: Sequence[Message]) -> None:
         """Send them, waiting for the client as long as it takes."""
 
+    def close(self) -> None:
+        """The handler is done: nothing is sent any more."""
+
 
 class Delivery(Protocol):
     """Opens the way to clients. All forms of it pass the same tests."""
@@ -108,6 +111,9 @@ class _PlainStream:
             await rest
         queued, self._queued = self._queued, []
         await self._send([*queued, *messages], self._delivery.encode_now())
+
+    def close(self) -> None:
+        self._queued = []
 
     async def _send(self, messages: Sequence[Message], now: bytes) -> None:
         for message in messages:

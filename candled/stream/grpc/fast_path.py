@@ -1,5 +1,8 @@
 """The synchronous way of messages to clients: DATA frames written by hand, one write for each connection.
 
+Between two trades the processor's caches go to others, so what counts is how few objects and how little code a
+message touches: a stream that has its connection to itself is written to in one pass, not gathered first.
+
 ``send_message`` of grpclib costs a task switch for each stream and message. A stream that has room in both of its
 flow-control windows needs none: its frame is put together here and written at once. Streams without room go
 through grpclib's own ``send_data`` in their handler's task.
@@ -46,6 +49,23 @@ class _Part(NamedTuple):
     """gRPC's prefix, and the message up to its sequence field."""
 
 
+class _Parts(list["_Part | None"]):
+    """The parts of one message by the length of its sequence field, made when first asked for."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__([None] * (_SEQUENCE_BYTES_MAX + 1))
+        self._body = body
+
+    def make(self, length: int) -> _Part:
+        """The part for sequence fields of that length."""
+        part = self[length]
+        if part is None:
+            size = len(self._body) + length
+            begin = ((size + 5) << 16).to_bytes(5, "big")
+            part = self[length] = _Part(size + 5, begin, b"\0" + size.to_bytes(4, "big") + self._body)
+        return part
+
+
 class FastDelivery:
     """Writes to all streams that keep up before ``publish`` returns.
 
@@ -56,7 +76,7 @@ class FastDelivery:
     def __init__(self, time: Callable[[], int]) -> None:
         self.batch: Sequence[Message] | None = None
         """The messages that ``parts`` were made of."""
-        self.parts: list[list[_Part]] = []
+        self.parts: list[_Parts] = []
         self.dirty: list[_Link] = []
         """Links with frames to write."""
         self._time = time
@@ -79,30 +99,19 @@ class FastDelivery:
             self.dirty.clear()
         self.batch = None
 
-    def prepare(self, messages: Sequence[Message]) -> list[list[_Part]]:
+    def prepare(self, messages: Sequence[Message]) -> list[_Parts]:
         """What all streams share of each message, made once for a batch."""
         if messages is not self.batch:
             sent = encode_send_time(self._time())
-            self.parts = [_parts(encode_shared(message) + sent) for message in messages]
+            self.parts = [_Parts(encode_shared(message) + sent) for message in messages]
             self.batch = messages
         return self.parts
-
-
-def _parts(body: bytes) -> list[_Part]:
-    """One for each length that the sequence field may have."""
-    parts = []
-    for length in range(_SEQUENCE_BYTES_MAX + 1):
-        size = len(body) + length
-        parts.append(
-            _Part(size + 5, ((size + 5) << 16).to_bytes(5, "big"), b"\0" + size.to_bytes(4, "big") + body)
-        )
-    return parts
 
 
 class _Link:
     """One connection, and the frames gathered for it."""
 
-    __slots__ = ("_sock", "_transport", "_unsent", "frames", "h2", "is_closing", "is_ready", "write")
+    __slots__ = ("_sock", "_transport", "_unsent", "frames", "h2", "is_closing", "is_ready", "streams", "write")
 
     def __init__(self, connection: Connection) -> None:
         self.h2 = connection._connection  # noqa: SLF001
@@ -114,6 +123,8 @@ class _Link:
         self.is_closing = self._transport.is_closing
         self.frames: list[bytes] = []
         """What is gathered, in pieces."""
+        self.streams = 0
+        """Open ones."""
         self.write = self._transport.write if self._sock is None else self._send
 
     def _send(self, data: bytes) -> None:
@@ -153,6 +164,7 @@ class _FastStream:
         self._link = link
         self._stream = stream
         self._h2_stream = link.h2.streams[stream.id]
+        link.streams += 1
         self._h2_state = self._h2_stream.state_machine
         self._id = stream.id.to_bytes(4, "big")
         self._wakeup = wakeup
@@ -169,7 +181,7 @@ class _FastStream:
             low = sequence & 0x7F
             if low == 0:
                 self._turn_over(sequence)
-            size, frame, message = parts[0][self._sequence_size]
+            size, frame, message = parts[0][self._sequence_size] or parts[0].make(self._sequence_size)
             pieces: tuple[bytes, ...] = (frame, self._id, message, self._first[low], self._rest)
         else:
             sequence, data = self._join(parts)
@@ -186,8 +198,13 @@ class _FastStream:
         if not link.frames:
             if not link.is_ready() or link.is_closing():
                 return False
-            delivery.dirty.append(link)
-        link.frames += pieces
+            if link.streams == 1:
+                link.write(b"".join(pieces))
+            else:
+                delivery.dirty.append(link)
+                link.frames += pieces
+        else:
+            link.frames += pieces
         h2_stream.outbound_flow_control_window -= size
         h2_connection.outbound_flow_control_window -= size
         self._sequence = sequence
@@ -207,14 +224,18 @@ class _FastStream:
             self._turn_over(self._sequence)
             await self._stream.send_data(data)
 
-    def _join(self, parts: Sequence[list[_Part]]) -> tuple[int, bytes]:
+    def close(self) -> None:
+        """The handler is done."""
+        self._link.streams -= 1
+
+    def _join(self, parts: Sequence[_Parts]) -> tuple[int, bytes]:
         """Several messages one after the other, and the sequence of the last."""
         sequence = self._sequence
         pieces: list[bytes] = []
         for part in parts:
             sequence += 1
             field = encode_sequence(sequence)
-            pieces += (part[len(field)].message, field)
+            pieces += (part.make(len(field)).message, field)
         return sequence, b"".join(pieces)
 
     def _turn_over(self, sequence: int) -> None:

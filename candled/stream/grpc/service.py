@@ -144,15 +144,16 @@ class CandleService(v1.CandleServiceBase):
         client = self._delivery.open_stream(stream, wakeup)
         try:
             subscription = self._hub.subscribe(selection, client)
+            batches = None if begin is None else self._replay(subscription, begin)
+            await self._feed(subscription, client, wakeup, batches)
         except TooManyStreamsError:
             text = "no more streams may be open at once: close some, or try later"
             raise GRPCError(Status.RESOURCE_EXHAUSTED, text) from None
-        try:
-            batches = None if begin is None else self._replay(subscription, begin)
-            await self._feed(subscription, client, wakeup, batches)
         finally:
             wakeup.close()
-            self._hub.unsubscribe(subscription)
+            if subscription is not None:
+                self._hub.unsubscribe(subscription)
+            client.close()
 
     async def _feed(
         self,

@@ -10,7 +10,7 @@ const trades = await new Promise((resolve, reject) => {
   client.on("message", (message) => {
     const data = message.data ?? message;
     if (data.e === "trade") taken.push(data);
-    if (taken.length === count) {
+    if (taken.filter((trade) => trade.s === "BTCUSDT").length === count) {
       client.closeAll(true);
       resolve(taken);
     }

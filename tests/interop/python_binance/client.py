@@ -15,7 +15,7 @@ async def main(rest_url: str, stream_url: str, count: int) -> None:
         sockets.STREAM_URL = f"{stream_url}/"
         trades = []
         async with sockets.multiplex_socket(["btcusdt@trade", "ethusdt@trade"]) as stream:
-            while len(trades) < count:
+            while sum(trade["s"] == "BTCUSDT" for trade in trades) < count:
                 trades.append((await stream.recv())["data"])
         info = await client.get_symbol_info("BTCUSDT")
         klines = await client.get_klines(symbol="BTCUSDT", interval="1m", limit=5)

@@ -149,6 +149,18 @@ run "rights_are_given_by_name" {
     error_message = "Nodes join the cluster and pull images, no more."
   }
   assert {
+    condition     = contains(aws_eks_cluster.this.enabled_cluster_log_types, "audit")
+    error_message = "What is done with the rights is written down."
+  }
+  assert {
+    condition     = { for name, attachment in aws_iam_role_policy_attachment.pod : name => attachment.policy_arn } == { "vpc-cni" = "arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy", "ebs-csi" = "arn:aws:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy" }
+    error_message = "Each add-on has the rights of its work."
+  }
+  assert {
+    condition     = alltrue(flatten([for document in data.aws_iam_policy_document.assume : [for statement in document.statement : [for principal in statement.principals : principal.type == "Service" && length(principal.identifiers) == 1]]]))
+    error_message = "A role can be taken by one service of AWS only."
+  }
+  assert {
     condition     = jsondecode(aws_eks_addon.vpc_cni.configuration_values).enableNetworkPolicy == "true"
     error_message = "Network policies are enforced."
   }
@@ -263,5 +275,15 @@ run "rules_are_deployed_where_an_operator_reads_them" {
   assert {
     condition     = contains(keys(module.candled[0].objects), "PrometheusRule candled")
     error_message = "The alert rules are deployed."
+  }
+}
+
+run "viewers_see_one_namespace" {
+  variables {
+    viewer_principal_arns = ["arn:aws:iam::123456789012:role/support"]
+  }
+  assert {
+    condition     = alltrue([for association in aws_eks_access_policy_association.viewer : endswith(association.policy_arn, "/AmazonEKSViewPolicy") && association.access_scope[0].type == "namespace" && association.access_scope[0].namespaces == toset(["candled"])])
+    error_message = "Who may look changes nothing, and sees candled's namespace alone."
   }
 }

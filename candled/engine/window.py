@@ -1,0 +1,112 @@
+"""The minutes of one symbol that are in memory, in order of time, and what is known of those before them."""
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+
+from candled.domain.bar import NO_TRADE, Bar
+from candled.domain.interval import MINUTE
+from candled.domain.trade import Trade
+from candled.engine.minute import Minute
+
+
+class Window:
+    """Minutes by open time. Some have trade ids, others are empty or not rebuilt yet."""
+
+    __slots__ = ("_close_before", "_id_before", "_minutes", "_order", "_traded")
+
+    def __init__(self) -> None:
+        self._minutes: dict[int, Minute] = {}
+        self._order: list[int] = []
+        """Open times of ``_minutes``, sorted."""
+        self._traded: list[int] = []
+        """Those of them that have trade ids: silent hours must not slow down every look."""
+        self._id_before = NO_TRADE
+        """Highest id known before all of them."""
+        self._close_before: int | None = None
+
+    def __contains__(self, open_time: int) -> bool:
+        return open_time in self._minutes
+
+    def __getitem__(self, open_time: int) -> Minute:
+        return self._minutes[open_time]
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def get(self, open_time: int) -> Minute | None:
+        """The minute, if it is in memory."""
+        return self._minutes.get(open_time)
+
+    def times(self, start: int, end: int | None = None) -> Sequence[int]:
+        """Open times from ``start`` on, up to, not including, ``end``."""
+        begin = bisect_left(self._order, start)
+        return self._order[begin:] if end is None else self._order[begin : bisect_left(self._order, end)]
+
+    # -- what is known before them ------------------------------------------------------------------------------
+
+    @property
+    def begins_nowhere(self) -> bool:
+        """Whether no trade before them is known."""
+        return self._id_before == NO_TRADE
+
+    def begin_after(self, trade_id: int, close: int) -> None:
+        """The last trade before them, and the price then."""
+        self._id_before, self._close_before = trade_id, close
+
+    def saw_before(self, trade: Trade) -> None:
+        """A trade of before them."""
+        if trade.last_id > self._id_before:
+            self.begin_after(trade.last_id, trade.price)
+
+    # -- they come and go ---------------------------------------------------------------------------------------
+
+    def insert(self, minute: Minute) -> Minute:
+        """Remember a minute that is not there yet."""
+        self._minutes[minute.open_time] = minute
+        insort(self._order, minute.open_time)
+        return minute
+
+    def resume(self, minute: Minute, bar: Bar) -> None:
+        """One of them takes over the sums of its bar."""
+        minute.resume(bar)
+        if bar.last_trade_id != NO_TRADE:
+            insort(self._traded, bar.open_time)
+
+    def first_trade(self, minute: Minute) -> None:
+        """One of them, which has no trade ids yet, is about to get some."""
+        insort(self._traded, minute.open_time)
+
+    @property
+    def oldest(self) -> int | None:
+        """Open time of the oldest."""
+        return self._order[0] if self._order else None
+
+    @property
+    def second_oldest(self) -> int | None:
+        """Open time of the one after the oldest."""
+        return self._order[1] if len(self._order) > 1 else None
+
+    def drop_oldest(self) -> None:
+        """Forget the oldest, but for its last id and its close."""
+        open_time = self._order.pop(0)
+        minute = self._minutes.pop(open_time)
+        if self._traded and self._traded[0] == open_time:
+            del self._traded[0]
+        self.begin_after(max(self._id_before, minute.last_id), minute.last_price)
+
+    # -- what lies around a minute ------------------------------------------------------------------------------
+
+    def id_before(self, open_time: int) -> int:
+        """The highest id known before this minute."""
+        index = bisect_left(self._traded, open_time)
+        return self._minutes[self._traded[index - 1]].last_id if index else self._id_before
+
+    def id_after(self, open_time: int) -> int | None:
+        """The lowest id known after this minute, if there is one."""
+        index = bisect_left(self._traded, open_time + MINUTE)
+        return self._minutes[self._traded[index]].first_id if index < len(self._traded) else None
+
+    def close_before(self, open_time: int) -> int | None:
+        """The price before this minute, if it is known."""
+        index = bisect_left(self._order, open_time)
+        return self._minutes[self._order[index - 1]].last_price if index else self._close_before
