@@ -69,6 +69,11 @@ def sealed_folder(path: Path) -> Path:
     return path / SEALED / "interval=1m"
 
 
+def is_data_directory(path: Path) -> bool:
+    """Whether anything of candled's is there, be it damaged."""
+    return any((path / name).exists() for name in _OURS)
+
+
 def read_identity(path: Path) -> dict[str, Any] | None:
     """What the identity file of a data directory says; None if there is none or it is damaged.
 

@@ -34,16 +34,7 @@ def connect(data_dir: Path | str) -> duckdb.DuckDBPyConnection:
         DataDirectoryError: there are no bars of candled, or they are in the format of another version.
     """
     root = Path(data_dir).absolute()
-    identity = read_identity(root)
-    if identity is None:
-        raise DataDirectoryError(
-            f"{root} is not a candled data directory: give the one that `candled run` or `candled import` has made"
-        )
-    if identity["format"] < FORMAT:
-        raise DataDirectoryError(
-            f"{root} has format {identity['format']}, which is older than this candled's {FORMAT}: "
-            "start the daemon on it once, which brings it up to date"
-        )
+    check_readable(root)
     connection = open_memory_database()
 
     @lru_cache(maxsize=_QUERIES_AT_ONCE)
@@ -66,6 +57,29 @@ def connect(data_dir: Path | str) -> duckdb.DuckDBPyConnection:
     # DuckDB borrows the function: a cursor may outlive the connection, and then needs it still.
     atexit.register(_close, weakref.ref(connection), files)
     return connection
+
+
+def check_readable(root: Path) -> None:
+    """See that a folder is a data directory whose files can be read as they are.
+
+    Raises:
+        DataDirectoryError: it is none, is of another version's format, or its making was never finished.
+    """
+    identity = read_identity(root)
+    if identity is None:
+        raise DataDirectoryError(
+            f"{root} is not a candled data directory: give the one that `candled run` or `candled import` has made"
+        )
+    if identity["format"] < FORMAT:
+        raise DataDirectoryError(
+            f"{root} has format {identity['format']}, which is older than this candled's {FORMAT}: "
+            "start the daemon on it once, which brings it up to date"
+        )
+    if not (empty_recent(root).exists() and empty_segment(root).exists()):
+        raise DataDirectoryError(
+            f"{root} lacks files that every data directory has: if a daemon is just starting on it, try again in "
+            "a second; if none is, start one"
+        )
 
 
 def open_memory_database(**settings: str) -> duckdb.DuckDBPyConnection:

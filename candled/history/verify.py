@@ -18,7 +18,7 @@ from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
 from candled.history import query, reader
 from candled.history.columns import ROW_SCHEMA, rows_from_events
-from candled.history.directory import JOURNAL, hold_directory, is_held, read_identity
+from candled.history.directory import JOURNAL, hold_directory, is_data_directory, is_held, read_identity
 from candled.history.errors import DataDirectoryError
 from candled.history.files import Files
 from candled.history.journal import JournalDamagedError, journal_files, open_journal
@@ -79,11 +79,10 @@ def verify(
         progress: Told of each file read.
 
     Raises:
-        DataDirectoryError: there are no bars of candled.
+        DataDirectoryError: it is no data directory that can be read.
     """
     root = data_dir.absolute()
-    if read_identity(root) is None:
-        raise DataDirectoryError(f"{root} is not a candled data directory: give the one that holds the bars")
+    reader.check_readable(root)
     damaged = [*find_damaged(root, progress), *_journal_at_rest(root)]
     bad = {finding.path for finding in damaged}
     sealed = [path for path in map(Path, _paths(root, "sealed")) if path not in bad]
@@ -116,6 +115,8 @@ def set_damaged_aside(
     Raises:
         DataDirectoryError: the directory cannot be used, or a daemon holds it.
     """
+    if not is_data_directory(data_dir):
+        raise DataDirectoryError(f"{data_dir} is not a candled data directory: give the one that holds the bars")
     files = Files()
     with hold_directory(data_dir.absolute(), exchange=exchange, files=files) as directory:
         damaged = find_damaged(directory.path, progress)

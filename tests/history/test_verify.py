@@ -1,5 +1,6 @@
 """`verify` names what is wrong and nothing else; `set_damaged_aside` makes a directory readable again."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -141,3 +142,18 @@ async def test_the_journal_of_a_running_process_is_left_alone(tmp_path: Path) ->
 def test_a_folder_without_bars_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataDirectoryError, match="is not a candled data directory"):
         verify(tmp_path)
+
+
+def test_setting_aside_in_a_folder_that_holds_no_bars_makes_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(DataDirectoryError, match="is not a candled data directory"):
+        set_damaged_aside(tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+async def test_a_directory_whose_making_is_under_way_is_named(tmp_path: Path) -> None:
+    async with open_history(tmp_path, exchange="x"):
+        pass
+    shutil.rmtree(tmp_path / "empty")
+    for read in (verify, connect):
+        with pytest.raises(DataDirectoryError, match="lacks files that every data directory has"):
+            read(tmp_path)
