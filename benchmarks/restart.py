@@ -32,7 +32,7 @@ SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
 """They trade every second or so."""
 TARGET_SECONDS: Final = 3.0
 PATIENCE_SECONDS: Final = 60.0
-RETRY_SECONDS: Final = 0.01
+RETRY_SECONDS: Final = 0.05
 CANDLED: Final = (sys.executable, "-m", "candled")
 
 
@@ -65,25 +65,35 @@ def start_daemon(exchange: str, grpc: str, directory: str) -> subprocess.Popen[b
     )
 
 
-def first_id(exchange: str, bar: Bar) -> int:
-    """Of the bar's minute, as the exchange tells it."""
-    start = int(bar.open_time.timestamp() * 1000)
-    query = {"symbol": bar.symbol, "startTime": start, "limit": 1}
-    rows = httpx.get(f"http://{exchange}/api/v3/aggTrades", params=query).json()
-    return int(rows[0]["f"])
+class Truth:
+    """What the exchange's REST side says of minutes, asked once for each."""
+
+    def __init__(self, exchange: str, asking: httpx.Client) -> None:
+        self._exchange = exchange
+        self._asking = asking
+        self._first_ids: dict[tuple[str, datetime], int] = {}
+
+    def is_whole(self, bar: Bar) -> bool:
+        """Whether a forming bar holds every trade from its minute's first one to its own last one."""
+        first, last = bar.first_trade_id, bar.last_trade_id
+        return (
+            first is not None
+            and last is not None
+            and first == self._first_id(bar)
+            and bar.trade_count == last - first + 1
+        )
+
+    def _first_id(self, bar: Bar) -> int:
+        key = bar.symbol, bar.open_time
+        if key not in self._first_ids:
+            start = int(bar.open_time.timestamp() * 1000)
+            query = {"symbol": bar.symbol, "startTime": start, "limit": 1}
+            rows = self._asking.get(f"http://{self._exchange}/api/v3/aggTrades", params=query).json()
+            self._first_ids[key] = int(rows[0]["f"])
+        return self._first_ids[key]
 
 
-def is_whole(exchange: str, bar: Bar) -> bool:
-    first, last = bar.first_trade_id, bar.last_trade_id
-    return (
-        first is not None
-        and last is not None
-        and first == first_id(exchange, bar)
-        and bar.trade_count == last - first + 1
-    )
-
-
-async def serving_whole_bars(exchange: str, grpc: str) -> float:
+async def serving_whole_bars(truth: Truth, grpc: str) -> float:
     """Wait for it; the moment at which the last of the symbols' bars was whole."""
     missing = set(SYMBOLS)
     with trio.fail_after(PATIENCE_SECONDS):
@@ -96,7 +106,7 @@ async def serving_whole_bars(exchange: str, grpc: str) -> float:
                     async for message in messages:
                         received = time.perf_counter()
                         bar = message.bar
-                        if bar is not None and not bar.closed and is_whole(exchange, bar):
+                        if bar is not None and not bar.closed and truth.is_whole(bar):
                             missing.discard(bar.symbol)
                             if not missing:
                                 return received
@@ -108,17 +118,22 @@ def measure(kills: int, seed: int) -> list[float]:
     rng = random.Random(seed)
     seconds = []
     grpc = f"127.0.0.1:{free_port()}"
-    with open_exchange() as exchange, tempfile.TemporaryDirectory() as directory:
+    with (
+        open_exchange() as exchange,
+        httpx.Client() as asking,
+        tempfile.TemporaryDirectory() as directory,
+    ):
+        truth = Truth(exchange, asking)
         daemon = start_daemon(exchange, grpc, directory)
         try:
             for _ in range(kills):
-                trio.run(serving_whole_bars, exchange, grpc)
+                trio.run(serving_whole_bars, truth, grpc)
                 time.sleep(rng.uniform(1, 8))
                 daemon.kill()
                 daemon.wait()
                 begun = time.perf_counter()
                 daemon = start_daemon(exchange, grpc, directory)
-                seconds.append(trio.run(serving_whole_bars, exchange, grpc) - begun)
+                seconds.append(trio.run(serving_whole_bars, truth, grpc) - begun)
         finally:
             daemon.kill()
             daemon.wait()

@@ -151,6 +151,7 @@ class BinanceFeed:
         """Highest id dropped of each symbol, until the engine was told that it exists."""
         self._log = structlog.get_logger(__name__)
         self._logged_malformed = float("-inf")
+        self._clock_read = trio.Event()
         self.follow(instruments)
 
     def reconnects(self, symbol: str) -> int:
@@ -407,16 +408,21 @@ class BinanceFeed:
                     if is_news:
                         readings += 1
                         await send.send(ServerTime(time, asked, now))
+                        self._clock_read.set()
                 if readings < READINGS_AT_FIRST:
                     await trio.sleep(FIRST_READINGS_SECONDS)
                 else:
                     await trio.sleep(SERVER_TIME_SECONDS if is_news else RETRY_SECONDS)
 
     async def _watch_silence(self, send: trio.MemorySendChannel[FeedEvent]) -> None:
-        """Check symbols that are silent for longer than usual: dead streams are replaced, quiet ones left."""
+        """Check symbols that are silent for longer than usual: dead streams are replaced, quiet ones left.
+
+        At the start all are: so what was traded before is known, and fetched, without waiting for a trade.
+        """
         async with send:
+            with trio.move_on_after(WATCH_SECONDS):
+                await self._clock_read.wait()  # what is found before the engine knows the time says nothing to it
             while True:
-                await trio.sleep(WATCH_SECONDS)
                 for group in self._groups:
                     for symbol in group.streams:
                         if symbol not in group.streams:  # not followed any more since the last check
@@ -429,6 +435,7 @@ class BinanceFeed:
                                 await self._check_silent(symbol, group, pace, send)
                             except (SourceUnavailableError, SourceRefusedError) as error:
                                 self._log.warning("cannot check a silent symbol", symbol=symbol, reason=str(error))
+                await trio.sleep(WATCH_SECONDS)
 
     async def _check_silent(
         self, symbol: str, group: _Group, pace: Pace, send: trio.MemorySendChannel[FeedEvent]
