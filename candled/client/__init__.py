@@ -1,9 +1,11 @@
 """The Python client: typed bars, exact decimals, reconnects and resumes by itself. For Trio and for asyncio.
 
-async with open_trio_client("127.0.0.1:50051") as client:
-async with client.stream_bars(symbols=["BTCUSDT"]) as messages:
-async for message in messages:
-print(message.kind, message.bar)
+::
+
+    async with open_trio_client("127.0.0.1:50051") as client:
+        async with client.stream_bars(symbols=["BTCUSDT"]) as messages:
+            async for message in messages:
+                print(message.kind, message.bar)
 """
 
 from candled.client.asyncio_client import AsyncioClient, open_asyncio_client
