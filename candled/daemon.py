@@ -17,6 +17,7 @@ import trio
 from candled.backfill import backfill_new
 from candled.domain.event import BarEvent, positions_of
 from candled.domain.shards import parse_shards
+from candled.domain.status import GapState
 from candled.engine.engine import Engine
 from candled.engine.rollup import RollUp
 from candled.feed.binance.rest import BinanceRest, open_rest
@@ -25,6 +26,7 @@ from candled.feed.introduction import introduce
 from candled.feed.websocket import connect_tcp
 from candled.history import DurableHistory, HistorySettings, open_history
 from candled.history.directory import read_identity
+from candled.history.unfillable import Unfillable
 from candled.lags import Lags
 from candled.logs import LogCounts
 from candled.metrics import Parts, make_collectors
@@ -44,6 +46,8 @@ FIRST_ANSWER_SECONDS: Final = 0.5
 """What was stored before is served after so long a wait for the exchange at the start."""
 CLOSED_BATCHES: Final = 20_000
 """Lists of closed bars that may wait for the disk; with no room left the engine waits, and the feed drops."""
+RECORD_SECONDS: Final = 5.0
+"""Between looks at which trades have been given up."""
 log = structlog.get_logger(__name__)
 
 
@@ -271,6 +275,7 @@ class _Daemon:
             self.parts = Parts(
                 bars.engine, pipeline.feed, pipeline.repairer, bars.hub, bars.history, grpc, self.lags, queues
             )
+            attendants.start_soon(_record_unfillable, bars)
             if self.reload is not None:
                 reloader = Reloader(
                     self.settings,
@@ -303,6 +308,20 @@ class _Daemon:
     def _note_waiting(self, error: SourceUnavailableError, delay: float) -> None:
         self.vitals.waiting = f"The exchange does not answer: {error}."
         log.warning("cannot reach the exchange, trying again", reason=str(error), retry_in_seconds=round(delay, 1))
+
+
+async def _record_unfillable(bars: _Bars) -> None:
+    """Until cancelled: what the exchange does not have is kept beside the bars that lack it, with the reason."""
+    while True:
+        await trio.sleep(RECORD_SECONDS)
+        await bars.history.record_unfillable(
+            [
+                Unfillable(symbol.symbol, gap.first_id, gap.last_id, gap.reason)
+                for symbol in bars.engine.symbols.values()
+                for gap in symbol.continuity.gaps()
+                if gap.state is GapState.UNFILLABLE
+            ]
+        )
 
 
 def _symbols_elsewhere(settings: DaemonSettings) -> dict[str, str]:

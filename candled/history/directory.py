@@ -30,8 +30,9 @@ SEALED: Final = "bars"
 RECENT: Final = "recent"
 EMPTY: Final = "empty"
 SET_ASIDE: Final = "set-aside"
+UNFILLABLE: Final = "unfillable.json"
 
-_OURS: Final = frozenset({IDENTITY, LOCK, JOURNAL, SEALED, RECENT, EMPTY, SET_ASIDE})
+_OURS: Final = frozenset({IDENTITY, LOCK, JOURNAL, SEALED, RECENT, EMPTY, SET_ASIDE, UNFILLABLE})
 _ANYWHERE: Final = frozenset({"lost+found"})
 
 

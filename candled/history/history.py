@@ -1,6 +1,6 @@
 """The history on disk: closed bars go in through the journal, and every stored bar comes out."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -33,11 +33,14 @@ from candled.history.names import Recent, Segment
 from candled.history.retries import DISK_ERRORS, Retries, first_line
 from candled.history.settings import HistorySettings
 from candled.history.store import Store
+from candled.history.unfillable import Unfillable, read_unfillable, write_unfillable
 
 _log = structlog.get_logger(__name__)
 
 _READERS: Final = 2
 _BULK_ROWS: Final = 100_000
+_UNFILLABLE_MAX: Final = 10_000
+"""Ranges recorded, the newest."""
 _LAST_WRITES: Final = 5.0
 """Seconds that an ending history takes to store what waits."""
 
@@ -149,6 +152,7 @@ class DurableHistory:
         self._stored = trio.Event()
         self._published = trio.Event()
         self._rows_stored = self._publications = 0
+        self._unfillable: dict[Unfillable, None] = dict.fromkeys(read_unfillable(directory.path))
 
     @property
     def stored_position(self) -> int:
@@ -188,6 +192,22 @@ class DurableHistory:
         self._known.note(event.bar for event in minutes)
         self._rows_stored += len(minutes)
         self._stored.set()
+
+    async def record_unfillable(self, ranges: Collection[Unfillable]) -> None:
+        """Keep for good which trades the exchange does not have, and why; those recorded before stay.
+
+        While the disk refuses, it is tried again until it takes them.
+        """
+        if all(each in self._unfillable for each in ranges):
+            return
+        self._unfillable |= dict.fromkeys(ranges)
+        kept = list(self._unfillable)[-_UNFILLABLE_MAX:]
+        self._unfillable = dict.fromkeys(kept)
+
+        async def write() -> None:
+            await trio.to_thread.run_sync(write_unfillable, self._directory.path, kept, self._files)
+
+        await self._retries.until_done("record what is unfillable", write)
 
     async def add(self, bars: Sequence[Bar]) -> None:
         """Store many 1-minute bars at once, past the journal: published and durable when this returns.

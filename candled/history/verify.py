@@ -23,6 +23,7 @@ from candled.history.errors import DataDirectoryError
 from candled.history.files import Files
 from candled.history.journal import JournalDamagedError, journal_files, open_journal
 from candled.history.names import Recent, Segment, live_recents, live_segments
+from candled.history.unfillable import Unfillable, read_unfillable
 
 Progress = Callable[[int, int, str], None]
 """Called with files done, files in all, and what is at hand."""
@@ -31,6 +32,9 @@ _COMPARED: Final = (
     *("open", "high", "low", "close", "volume", "quote_volume", "trade_count"),
     *("taker_buy_volume", "taker_buy_quote_volume"),
 )
+
+_REASONS_MAX: Final = 3
+"""Ranges named of one finding."""
 
 
 class FindingKind(Enum):
@@ -87,7 +91,7 @@ def verify(
     bad = {finding.path for finding in damaged}
     sealed = [path for path in map(Path, _paths(root, "sealed")) if path not in bad]
     recent = [path for path in map(Path, _paths(root, "recent")) if path not in bad]
-    return damaged + _Checks(root, sealed, recent).run(list(klines))
+    return damaged + _Checks(root, sealed, recent, read_unfillable(root)).run(list(klines))
 
 
 def find_damaged(root: Path, progress: Progress = lambda _done, _all, _what: None) -> list[Finding]:
@@ -166,7 +170,10 @@ def _paths(root: Path, kind: str) -> list[str]:
 class _Checks:
     """The checks that SQL makes over the files that can be read."""
 
-    def __init__(self, root: Path, sealed: Sequence[Path], recent: Sequence[Path]) -> None:
+    def __init__(
+        self, root: Path, sealed: Sequence[Path], recent: Sequence[Path], unfillable: Sequence[Unfillable]
+    ) -> None:
+        self._unfillable = unfillable
         self._connection = reader.open_memory_database()
         sealed_files = [reader.escape(str(path)) for path in sealed or [reader.empty_segment(root)]]
         recent_files = [reader.escape(str(path)) for path in recent or [reader.empty_recent(root)]]
@@ -211,7 +218,7 @@ class _Checks:
         )
         for symbol, start, end, known, first in self._rows(sql):
             if first > known:
-                text = f"Trades {known + 1} to {first - 1} before it are missing."
+                text = f"Trades {known + 1} to {first - 1} before it are missing.{self._why(symbol, known, first)}"
                 yield Finding(FindingKind.TRADE_IDS, text, symbol, start, end, known + 1, first - 1)
             else:
                 text = f"It begins with trade {first}, but the bars before it go up to {known}."
@@ -220,13 +227,13 @@ class _Checks:
     def _incomplete(self) -> Iterable[Finding]:
         sql = (
             "SELECT symbol, epoch_us(min(open_time)), epoch_us(max(close_time)), count(*), "
-            "min(first_trade_id), max(last_trade_id) FROM ("
+            "min(first_trade_id), max(last_trade_id), min(previous_trade_id) FROM ("
             "SELECT *, epoch_us(open_time) // 60000000 "
             "- row_number() OVER (PARTITION BY symbol ORDER BY open_time) AS run "
             "FROM minutes WHERE NOT complete) GROUP BY symbol, run"
         )
-        for symbol, start, end, count, first, last in self._rows(sql):
-            text = f"{count} bars are not proven complete."
+        for symbol, start, end, count, first, last, before in self._rows(sql):
+            text = f"{count} bars are not proven complete.{self._why(symbol, before, last)}"
             yield Finding(FindingKind.INCOMPLETE, text, symbol, start, end, first, last)
 
     def _contradictions(self) -> Iterable[Finding]:
@@ -256,6 +263,18 @@ class _Checks:
             else:
                 text = f"The exchange's kline has another {fields_differing}."
                 yield Finding(FindingKind.DIFFERENT, text, symbol, start, end)
+
+    def _why(self, symbol: str, before: int | None, after: int | None) -> str:
+        """What the repair has found out of ids that lie between these two, or are one of them."""
+        if before is None or after is None:
+            return ""
+        reasons = [
+            f" The exchange does not have trades {each.first_id} to {each.last_id}: {each.reason}."
+            for each in self._unfillable
+            if each.symbol == symbol and each.first_id <= after and each.last_id >= before
+        ]
+        more = len(reasons) - _REASONS_MAX
+        return "".join(reasons[:_REASONS_MAX]) + (f" {more} more ranges are not to be had." if more > 0 else "")
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql).fetchall()

@@ -4,12 +4,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
 from candled.domain.bar import Bar
 from candled.domain.interval import MINUTE
 from candled.history import DataDirectoryError, HistorySettings, connect, open_history
+from candled.history.unfillable import Unfillable
 from candled.history.verify import FindingKind, set_damaged_aside, verify
 from tests.history.bars import START, events, minute
 
@@ -157,3 +159,20 @@ async def test_a_directory_whose_making_is_under_way_is_named(tmp_path: Path) ->
     for read in (verify, connect):
         with pytest.raises(DataDirectoryError, match="lacks files that every data directory has"):
             read(tmp_path)
+
+
+async def test_missing_trades_that_the_exchange_does_not_have_say_why(tmp_path: Path) -> None:
+    bars = chained(range(10))
+    first, last = bars[4].first_trade_id, bars[4].last_trade_id
+    bars[4] = changed(bars[4], complete=False)
+    lost = Unfillable("BTCUSDT", first, first, "the exchange passed over these ids in 4 answers")
+    elsewhere = [attrs.evolve(lost, symbol="ETHUSDT"), attrs.evolve(lost, first_id=last + 5, last_id=last + 6)]
+    async with open_history(tmp_path, exchange="x") as history:
+        await history.store(events(bars, history.epoch << 32))
+        await history.record_unfillable([lost])
+        await history.publish()
+    async with open_history(tmp_path, exchange="x") as history:  # what was recorded before stays
+        await history.record_unfillable(elsewhere)
+    texts = [finding.text for finding in verify(tmp_path)]
+    why = f"The exchange does not have trades {first} to {first}: the exchange passed over these ids in 4 answers."
+    assert [f"1 bars are not proven complete. {why}"] == texts
