@@ -15,6 +15,7 @@ from candled.domain.feed_event import (
     StartFound,
     TradesRepaired,
 )
+from candled.domain.id_ranges import IdRanges
 from candled.domain.interval import MINUTE, ONE_MINUTE
 from candled.feed.backoff import Backoff
 from candled.feed.interface import (
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 PAGE: Final = 1000
 """Rows asked for at once: the exchange's own limit."""
-HOLES_AT_ONCE: Final = 5
-"""Holes tried before a pause when none can be filled."""
+GAPS_AT_ONCE: Final = 5
+"""Pages of gaps, or of silent minutes, tried before a pause when none brings anything."""
 UNFILLABLE_TRIES: Final = 4
 """Answers in which the exchange passes over an id before it counts as one that the exchange does not have."""
 LAG_MAX: Final = 5 * MINUTE
@@ -159,10 +160,10 @@ class _SymbolRepair:
         start = self._wishes.wanted_start(self._symbol)
         if start is not None and await self._find_start(start):
             return True
-        for hole in self._wishes.missing(self._symbol)[:HOLES_AT_ONCE]:
-            if await self._fill(*hole):
-                return True  # the holes are others now
-        for page in _pages(self._wishes.unsettled(self._symbol))[:HOLES_AT_ONCE]:
+        for gaps in self._together(self._wishes.missing(self._symbol))[:GAPS_AT_ONCE]:
+            if await self._fill(gaps):
+                return True  # the gaps are others now
+        for page in _pages(self._wishes.unsettled(self._symbol))[:GAPS_AT_ONCE]:
             if await self._settle(page):
                 return True
         return False
@@ -187,7 +188,21 @@ class _SymbolRepair:
                 return max(earlier)
         return at
 
-    async def _fill(self, first: int, last: int) -> bool:
+    def _together(self, gaps: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+        """Gaps by the page of raw trades that reaches them, which weighs the same however many those are."""
+        pages: list[list[tuple[int, int]]] = []
+        for first, last in gaps:
+            if pages and first < pages[-1][0][0] + PAGE and self._is_short(*pages[-1][0]):
+                pages[-1].append((first, last))
+            else:
+                pages.append([(first, last)])
+        return pages
+
+    def _is_short(self, first: int, last: int) -> bool:
+        return last - first + 1 < min(self._ways.aggregates_from, self._ways.klines_from)
+
+    async def _fill(self, gaps: list[tuple[int, int]]) -> bool:
+        first, last = gaps[0]
         size = last - first + 1
         if size >= self._ways.klines_from and first not in self._trades_only:
             if await self._fill_by_klines(first, last):
@@ -197,32 +212,37 @@ class _SymbolRepair:
             if await self._fill_by_aggregates(first, last):
                 return True
             self._raw_only.add(first)
-        return await self._fill_by_trades(first, last)
+        return await self._fill_by_trades(gaps)
 
-    async def _fill_by_trades(self, first: int, last: int) -> bool:
+    async def _fill_by_trades(self, gaps: list[tuple[int, int]]) -> bool:
+        first, last = gaps[0][0], gaps[-1][1]
         rows = await self._source.trades(self._symbol, first, min(PAGE, last - first + 1))
         self._counts.pages += 1
-        wanted = [trade for trade in rows if first <= trade.first_id <= last]
         if not rows:
-            newest = await self._source.newest(self._symbol)
+            await self._note_not_shown(gaps)
+            return False
+        lacking, shown = IdRanges(), IdRanges()
+        for gap in gaps:
+            lacking.add(*gap)
+        for row in rows:
+            shown.add(row.first_id, row.last_id)
+        wanted = [row for row in rows if lacking.covers(row.first_id, row.last_id)]
+        if wanted:
+            self._counts.trades += len(wanted)
+            await self._submit(TradesRepaired(self._symbol, wanted))
+        for gap_first, gap_last in gaps:
+            for passed_over in shown.missing(gap_first, min(gap_last, rows[-1].last_id)):
+                await self._note_passed_over(*passed_over)
+        return bool(wanted)
+
+    async def _note_not_shown(self, gaps: list[tuple[int, int]]) -> None:
+        """The exchange shows nothing from these gaps on: either it has no more, or its REST side lags."""
+        newest = await self._source.newest(self._symbol)
+        for first, last in gaps[:GAPS_AT_ONCE]:
             if newest is not None and newest.first_id > first:
                 await self._note_passed_over(first, min(newest.first_id - 1, last))
             elif await self._is_past(first, last):
                 await self._note_passed_over(first, last)
-            return False  # otherwise its REST side lags behind its stream
-        brought = False
-        if wanted:
-            self._counts.trades += len(wanted)
-            await self._submit(TradesRepaired(self._symbol, wanted))
-            brought = True
-        at = first
-        for trade in [*wanted, *(row for row in rows if row.first_id > last)]:
-            if trade.first_id > at:
-                await self._note_passed_over(at, min(trade.first_id - 1, last))
-            at = trade.last_id + 1
-            if at > last:
-                break
-        return brought
 
     async def _is_past(self, first: int, last: int) -> bool:
         """Whether the exchange's REST side shows minutes well after these ids were known to exist."""

@@ -1,4 +1,5 @@
-"""A program that knows only candles.proto: it notes every message of a stream until each symbol closed some bars.
+"""A program that knows only candles.proto: it notes every message of a stream until each symbol closed some bars
+that have trades.
 
 usage: grpcio_watcher.py GENERATED ADDRESS CLOSES   prints a line of JSON for each message
 """
@@ -36,6 +37,6 @@ with grpc.insecure_channel(sys.argv[2]) as channel:
                 }
             )
         )  # fmt: skip
-        closes[bar.symbol] += message.kind == candles_pb2.BAR_KIND_CLOSE
+        closes[bar.symbol] += message.kind == candles_pb2.BAR_KIND_CLOSE and bar.HasField("first_trade_id")
         if all(closes[symbol] >= int(sys.argv[3]) for symbol in SYMBOLS):
             break

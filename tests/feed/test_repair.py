@@ -161,6 +161,25 @@ async def test_a_short_gap_is_filled_with_raw_trades(autojump_clock: Clock) -> N
     assert [trade.first_id for trade in lacks.events[0].trades] == list(range(11, 21))
 
 
+async def test_gaps_that_one_page_reaches_are_filled_with_one_request(autojump_clock: Clock) -> None:
+    source, lacks = Source(3000), Lacks(1, 2000)
+    for first in range(1, 2001, 10):
+        lacks.seen.add(first, first + 6)  # three of ten are missing
+    missing = [id_ for first, last in lacks.missing("X") for id_ in range(first, last + 1)]
+    await repair(source, lacks)
+    assert source.asked == ["trades", "trades"]
+    assert [trade.first_id for event in lacks.events for trade in event.trades] == missing
+
+
+async def test_of_gaps_on_one_page_only_what_the_exchange_passes_over_is_given_up(autojump_clock: Clock) -> None:
+    source, lacks = Source(100, lacking={15, 42}), Lacks(11, 50)
+    lacks.seen.add(16, 39)
+    await repair(source, lacks)
+    given_up = [event for event in lacks.events if isinstance(event, RangeUnfillable)]
+    assert [(event.first_id, event.last_id) for event in given_up] == [(15, 15), (42, 42)]
+    assert all("4 answers" in event.reason for event in given_up)
+
+
 async def test_a_long_gap_is_filled_with_aggregates(autojump_clock: Clock) -> None:
     source, lacks = Source(10_000), Lacks(11, 10 + AGGREGATES_FROM)
     await repair(source, lacks)
