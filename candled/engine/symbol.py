@@ -97,11 +97,16 @@ class SymbolEngine:
             if close_time < bar.open_time:
                 self._withheld.add(close_time // MINUTE, bar.open_time // MINUTE - 1)
             self.continuity.unsee(known + 1, bar.previous_trade_id)
+            # Whole minutes between those to be rebuilt stay out of memory: what they know of ids is kept.
+            before = max(known, bar.previous_trade_id)
+            self._window.knows_before(
+                bar.open_time, before if bar.is_empty else min(before, bar.first_trade_id - 1)
+            )
             if not bar.complete:
                 self._window.insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar))
                 self._incomplete.add(bar.open_time)
                 # What it says of the id before it may be older than what those before it say.
-                self.continuity.unsee(max(known, bar.previous_trade_id) + 1, bar.last_trade_id)
+                self.continuity.unsee(before + 1, bar.last_trade_id)
             elif _is_beside_a_hole(bars, number):
                 self._window.resume(
                     self._window.insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar)), bar

@@ -1,7 +1,8 @@
 """The minutes of one symbol that are in memory, in order of time, and what is known of those before them."""
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
+from operator import itemgetter
 
 from candled.domain.bar import NO_TRADE, Bar
 from candled.domain.interval import MINUTE
@@ -12,7 +13,7 @@ from candled.engine.minute import Minute
 class Window:
     """Minutes by open time. Some have trade ids, others are empty or not rebuilt yet."""
 
-    __slots__ = ("_close_before", "_id_before", "_minutes", "_order", "_traded")
+    __slots__ = ("_close_before", "_id_before", "_known_before", "_minutes", "_order", "_traded")
 
     def __init__(self) -> None:
         self._minutes: dict[int, Minute] = {}
@@ -22,6 +23,8 @@ class Window:
         """Those of them that have trade ids: silent hours must not slow down every look."""
         self._id_before = NO_TRADE
         """Highest id known before all of them."""
+        self._known_before: list[tuple[int, int]] = []
+        """Open times, rising, and an id known before each, where that is of minutes that are not in memory."""
         self._close_before: int | None = None
 
     def __contains__(self, open_time: int) -> bool:
@@ -58,6 +61,10 @@ class Window:
         if trade.last_id > self._id_before:
             self.begin_after(trade.last_id, trade.price)
 
+    def knows_before(self, open_time: int, trade_id: int) -> None:
+        """This id came before this minute, in minutes that need not be in memory. Told in order of time."""
+        self._known_before.append((open_time, trade_id))
+
     # -- they come and go ---------------------------------------------------------------------------------------
 
     def insert(self, minute: Minute) -> Minute:
@@ -92,14 +99,21 @@ class Window:
         minute = self._minutes.pop(open_time)
         if self._traded and self._traded[0] == open_time:
             del self._traded[0]
-        self.begin_after(max(self._id_before, minute.last_id), minute.last_price)
+        known = self._id_before
+        while self._known_before and self._known_before[0][0] <= open_time:
+            known = max(known, self._known_before.pop(0)[1])
+        self.begin_after(max(known, minute.last_id), minute.last_price)
 
     # -- what lies around a minute ------------------------------------------------------------------------------
 
     def id_before(self, open_time: int) -> int:
         """The highest id known before this minute."""
         index = bisect_left(self._traded, open_time)
-        return self._minutes[self._traded[index - 1]].last_id if index else self._id_before
+        known = self._minutes[self._traded[index - 1]].last_id if index else self._id_before
+        if self._known_before:
+            index = bisect_right(self._known_before, open_time, key=itemgetter(0))
+            known = max(known, self._known_before[index - 1][1]) if index else known
+        return known
 
     def id_after(self, open_time: int) -> int | None:
         """The lowest id known after this minute, if there is one."""

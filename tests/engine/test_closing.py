@@ -346,6 +346,28 @@ def test_a_stored_bar_that_closed_before_a_repair_does_not_make_repaired_trades_
     assert engine.symbols["X"].continuity.missing == [(13, 13)]
 
 
+def test_a_stored_bar_is_proven_from_ids_of_whole_bars_that_stay_out_of_memory() -> None:
+    def stored(number: int, count: int, first: int, last: int, previous: int, *, complete: bool) -> Bar:
+        ids = {"first_trade_id": first, "last_trade_id": last, "previous_trade_id": previous}
+        return replace(kline(number, count), **ids, complete=complete)
+
+    engine = Engine(["X"])
+    engine.symbols["X"].restore(
+        [
+            stored(0, 1, 11, 11, NO_TRADE, complete=False),  # the first bar ever, whose trades are not to be had
+            stored(1, 0, NO_TRADE, NO_TRADE, 11, complete=True),
+            stored(2, 2, 12, 13, 11, complete=True),
+            stored(3, 0, NO_TRADE, NO_TRADE, 13, complete=True),
+            stored(4, 1, 14, 14, 13, complete=False),
+        ]
+    )
+    engine.handle(StartFound("X", 9), 0.0)
+    repaired(engine, trade(9, -1))
+    engine.handle(RangeUnfillable("X", 10, 11, "gone"), 0.0)
+    events = arrive(engine, trade(14, 270), trade(15, 301))
+    assert told(events) == [("REVISION", 4, True, 1)]
+
+
 def test_a_stored_bar_is_never_replaced_by_a_poorer_one() -> None:
     first = begun()
     arrive(first, trade(11, 5), trade(12, 6))

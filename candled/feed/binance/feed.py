@@ -152,6 +152,8 @@ class BinanceFeed:
         self._log = structlog.get_logger(__name__)
         self._logged_malformed = float("-inf")
         self._clock_read = trio.Event()
+        self._all_carried = trio.Event()
+        """Set once every stream was connected."""
         self.follow(instruments)
 
     def reconnects(self, symbol: str) -> int:
@@ -291,6 +293,8 @@ class BinanceFeed:
                     self.connected += 1
                     fresh = tuple(symbol for symbol in streams if not self._carriers[symbol])
                     self._carriers.update(streams.keys())
+                    if all(self._carriers[symbol] for group in self._groups for symbol in group.streams):
+                        self._all_carried.set()
                     try:
                         if fresh:
                             await send.send(StreamLive(fresh))
@@ -422,6 +426,7 @@ class BinanceFeed:
         async with send:
             with trio.move_on_after(WATCH_SECONDS):
                 await self._clock_read.wait()  # what is found before the engine knows the time says nothing to it
+                await self._all_carried.wait()  # from here on what comes next comes by the streams
             while True:
                 for group in self._groups:
                     for symbol in group.streams:
