@@ -10,7 +10,6 @@ process's own CPU time, so that other work on the machine does not show; wall fi
 
 import argparse
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -18,7 +17,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -26,6 +24,7 @@ import msgspec
 import trio
 from trio_websocket import open_websocket_url
 
+from benchmarks.header import header
 from candled.domain.event import BarEvent
 from candled.engine.engine import Engine
 from candled.engine.rollup import RollUp
@@ -245,11 +244,7 @@ def main() -> None:
 def report(results: dict[str, list[Clock]], options: argparse.Namespace) -> str:
     """The header and the figures."""
     lines = [
-        f"date:     {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        f"machine:  {os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-        f"load:     {os.getloadavg()[0]:.1f}",
-        f"python:   {platform.python_implementation()} {platform.python_version()}",
-        f"command:  python -m benchmarks.ingest {' '.join(sys.argv[1:])}",
+        *header("ingest"),
         f"data:     {options.trades} made-up trades, seed {options.seed}, median of {options.rounds} rounds",
         "",
         f"{'':10}{'trades/s of CPU':>18}{'trades/s of wall':>18}{'CPU us/trade':>15}",

@@ -8,8 +8,6 @@ exchange's REST side names.
 """
 
 import argparse
-import os
-import platform
 import random
 import statistics
 import subprocess
@@ -18,15 +16,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
 import trio
 
+from benchmarks.header import header
 from candled.client import ClientError, open_trio_client
 from candled.client.model import Bar
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
 """They trade every second or so."""
@@ -37,10 +38,10 @@ CANDLED: Final = (sys.executable, "-m", "candled")
 
 
 @contextmanager
-def open_exchange() -> Iterator[str]:
+def open_exchange(*options: str) -> Iterator[str]:
     """The embedded exchange in a process of its own: ``host:port``."""
     with subprocess.Popen(
-        [*CANDLED, "exchange", "--address=127.0.0.1:0"], stderr=subprocess.PIPE, text=True
+        [*CANDLED, "exchange", "--address=127.0.0.1:0", *options], stderr=subprocess.PIPE, text=True
     ) as run:
         assert run.stderr is not None
         try:
@@ -157,11 +158,7 @@ def main() -> None:
     seconds = measure(options.kills, options.seed)
     text = "\n".join(
         [
-            f"date:     {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-            f"machine:  {os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-            f"load:     {os.getloadavg()[0]:.1f}",
-            f"python:   {platform.python_implementation()} {platform.python_version()}",
-            f"command:  python -m benchmarks.restart {' '.join(sys.argv[1:])}",
+            *header("restart"),
             f"data:     the embedded exchange, {', '.join(SYMBOLS)}; {options.kills} kills, seed {options.seed}",
             "",
             f"kill -9 to whole current bars, less than {TARGET_SECONDS:g} s wanted:",
