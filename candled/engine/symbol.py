@@ -122,6 +122,8 @@ class SymbolEngine:
         self._window.insert(Minute(self.symbol, open_time, NO_TRADE, stored))
         self._withheld.discard(open_time // MINUTE, open_time // MINUTE)
         self._incomplete.add(open_time)
+        if stored is not None:
+            self._window.knows_before(open_time, _last_before(stored, stored.previous_trade_id))
         if stored is not None and not stored.is_empty:
             ids.append((stored.first_trade_id, stored.last_trade_id))
         for first, last in ids:
@@ -421,9 +423,10 @@ class SymbolEngine:
         self._publish(minute, bar, BarEventKind.CLOSE, exchange_time, events)
 
     def _closed_bar(self, minute: Minute, revision: int) -> Bar:
+        close_before = self._window.close_before(minute.open_time)
         return minute.closed_bar(
             previous_id=self._window.id_before(minute.open_time),
-            previous_close=self._window.close_before(minute.open_time) or 0,
+            previous_close=minute.last_price if close_before is None else close_before,
             complete=self._is_complete(minute),
             revision=revision,
         )
@@ -513,6 +516,11 @@ class SymbolEngine:
             or self._window.id_after(open_time) is None
             or self._is_undecided(open_time)
         )
+
+
+def _last_before(bar: Bar, known: int) -> int:
+    """The highest id before a stored bar, as far as is known: not one of its own."""
+    return known if bar.is_empty else min(known, bar.first_trade_id - 1)
 
 
 def _is_beside_a_hole(bars: Sequence[Bar], number: int) -> bool:

@@ -13,7 +13,7 @@ from candled.engine.minute import Minute
 class Window:
     """Minutes by open time. Some have trade ids, others are empty or not rebuilt yet."""
 
-    __slots__ = ("_close_before", "_id_before", "_known_before", "_minutes", "_order", "_traded")
+    __slots__ = ("_begins", "_close_before", "_id_before", "_known_before", "_minutes", "_order", "_traded")
 
     def __init__(self) -> None:
         self._minutes: dict[int, Minute] = {}
@@ -22,7 +22,10 @@ class Window:
         self._traded: list[int] = []
         """Those of them that have trade ids: silent hours must not slow down every look."""
         self._id_before = NO_TRADE
-        """Highest id known before all of them."""
+        """Highest id known before ``_begins``."""
+        self._begins = 0
+        """End of the newest minute that has left. Older ones may come back: of what was before them, only
+        ``_known_before`` tells."""
         self._known_before: list[tuple[int, int]] = []
         """Open times, rising, and an id known before each, where that is of minutes that are not in memory."""
         self._close_before: int | None = None
@@ -62,8 +65,8 @@ class Window:
             self.begin_after(trade.last_id, trade.price)
 
     def knows_before(self, open_time: int, trade_id: int) -> None:
-        """This id came before this minute, in minutes that need not be in memory. Told in order of time."""
-        self._known_before.append((open_time, trade_id))
+        """This id came before this minute, in minutes that need not be in memory."""
+        insort(self._known_before, (open_time, trade_id))
 
     # -- they come and go ---------------------------------------------------------------------------------------
 
@@ -94,7 +97,7 @@ class Window:
         return self._order[1] if len(self._order) > 1 else None
 
     def drop_oldest(self) -> None:
-        """Forget the oldest, but for its last id and its close."""
+        """Forget the oldest, but for its last id and, if it is the newest of those that have left, its close."""
         open_time = self._order.pop(0)
         minute = self._minutes.pop(open_time)
         if self._traded and self._traded[0] == open_time:
@@ -102,14 +105,18 @@ class Window:
         known = self._id_before
         while self._known_before and self._known_before[0][0] <= open_time:
             known = max(known, self._known_before.pop(0)[1])
-        self.begin_after(max(known, minute.last_id), minute.last_price)
+        self._id_before = max(known, minute.last_id)
+        if open_time >= self._begins:
+            self._begins, self._close_before = minute.close_time, minute.last_price
 
     # -- what lies around a minute ------------------------------------------------------------------------------
 
     def id_before(self, open_time: int) -> int:
         """The highest id known before this minute."""
         index = bisect_left(self._traded, open_time)
-        known = self._minutes[self._traded[index - 1]].last_id if index else self._id_before
+        known = self._minutes[self._traded[index - 1]].last_id if index else NO_TRADE
+        if open_time >= self._begins:
+            known = max(known, self._id_before)
         if self._known_before:
             index = bisect_right(self._known_before, open_time, key=itemgetter(0))
             known = max(known, self._known_before[index - 1][1]) if index else known
@@ -123,4 +130,7 @@ class Window:
     def close_before(self, open_time: int) -> int | None:
         """The price before this minute, if it is known."""
         index = bisect_left(self._order, open_time)
-        return self._minutes[self._order[index - 1]].last_price if index else self._close_before
+        before = self._order[index - 1] if index else None
+        if before is not None and (before >= self._begins or before + MINUTE == open_time):
+            return self._minutes[before].last_price
+        return self._close_before if open_time >= self._begins else None

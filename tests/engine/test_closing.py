@@ -397,6 +397,26 @@ def test_a_trade_of_a_minute_that_left_memory_brings_it_back_from_the_history() 
     assert [(bar.trade_count, bar.revision) for bar in revised] == [(2, 1)]
 
 
+def test_a_minute_that_was_brought_back_is_told_when_its_trades_are_there_and_not_before() -> None:
+    engine = begun()
+    closed = []
+    for minute in range(1, 30):
+        ids = [id_ for id_ in (10 + 2 * minute, 11 + 2 * minute) if id_ not in (11, 15)]
+        closed += arrive(engine, *(trade(id_, minute * 60 + id_ % 2, price=100 + minute) for id_ in ids))
+        engine.handle(RangeUnfillable("X", 11, 11, "gone"), 0.0)
+        engine.handle(RangeUnfillable("X", 15, 15, "gone"), 0.0)
+    old = [event.bar for event in closed if event.bar.closed and event.bar.open_time == START + 2 * MINUTE][-1]
+    symbol = engine.symbols["X"]
+    assert told(repaired(engine, trade(15, 121))) == []  # the exchange had it after all
+    assert symbol.to_reopen == [START + 2 * MINUTE]
+    symbol.reopen(START + 2 * MINUTE, old)
+    assert told(arrive(engine, trade(70, 1801))) == [("CLOSE", 29, True, 0)], "nothing of the minute is there yet"
+    events = repaired(engine, trade(14, 120, price=102), trade(15, 121, price=99))
+    assert told(events) == [("REVISION", 2, True, old.revision + 1)]
+    (bar,) = (event.bar for event in events if event.bar.closed)
+    assert (bar.trade_count, bar.open, bar.close, bar.previous_trade_id) == (2, 102, 99, 13)
+
+
 def test_positions_rise_with_everything_that_is_to_be_stored() -> None:
     engine = Engine(["X"], next_position=count(1 << 32).__next__)
     events = []

@@ -27,10 +27,13 @@ def judge_bars(exchange: Exchange, store: MemoryStore, engine: Engine, outcome: 
             if any(exchange.ledger.newest_aggregates(symbol, 1, exchange.clock.now())):
                 outcome.wrong.append(f"no bar of {symbol} was stored")
             continue
-        newest_id = max(bar.known_trade_id for bar in stored.values())
+        newest_id, known_id = max(bar.known_trade_id for bar in stored.values()), 0
         for open_time in range(min(stored), max(stored) + MINUTE, MINUTE):
             outcome.bars += 1
-            _judge_bar(exchange, symbol, open_time, stored.get(open_time), newest_id, engine, outcome)
+            bar = stored.get(open_time)
+            # Of all up to this one: without a later trade a bar is not told again when those before it change.
+            known_id = max(known_id, bar.known_trade_id) if bar else known_id
+            _judge_bar(exchange, symbol, open_time, bar, known_id < newest_id, engine, outcome)
 
 
 def _judge_bar(
@@ -38,7 +41,7 @@ def _judge_bar(
     symbol: str,
     open_time: int,
     bar: Bar | None,
-    newest_id: int,
+    is_followed: bool,
     engine: Engine,
     outcome: Outcome,
 ) -> None:
@@ -68,7 +71,7 @@ def _judge_bar(
     true = tuple(getattr(kline, name) for name in _KLINE_NINE)
     if told != true:
         outcome.wrong.append(f"{symbol} {open_time}: stored {told}, ledger {true}, complete {bar.complete}")
-    elif not bar.complete and bar.known_trade_id < newest_id:  # else no later trade has come yet
+    elif not bar.complete and is_followed:  # else no later trade has come yet
         outcome.wrong.append(f"{symbol} {open_time}: equal, but never proven: {bar}; {proof}: {gaps}")
 
 
