@@ -214,7 +214,8 @@ def test_a_second_daemon_on_a_volume_is_refused(image: str, net: str, exchange: 
 
 
 def test_a_daemon_without_an_exchange_is_alive_and_says_why_it_is_not_ready(image: str, net: str) -> None:
-    with volume("candled-alone") as data, container("alone", *daemon_options(net, data), image) as alone:
+    nobody = ("--env", "CANDLED_STREAM_URLS=ws://nobody:9443", "--env", "CANDLED_REST_URLS=http://nobody:9443")
+    with volume("candled-alone") as data, container("alone", *daemon_options(net, data), *nobody, image) as alone:
         http = f"http://{published(alone, 8080)}"
         eventually(lambda: get(f"{http}/healthz"))
         with pytest.raises(urllib.error.HTTPError, match="503") as answer:
