@@ -99,9 +99,7 @@ class SymbolEngine:
             self.continuity.unsee(known + 1, bar.previous_trade_id)
             # Whole minutes between those to be rebuilt stay out of memory: what they know of ids is kept.
             before = max(known, bar.previous_trade_id)
-            self._window.knows_before(
-                bar.open_time, before if bar.is_empty else min(before, bar.first_trade_id - 1)
-            )
+            self._window.knows_before(bar.open_time, _last_before(bar, before))
             if not bar.complete:
                 self._window.insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar))
                 self._incomplete.add(bar.open_time)
