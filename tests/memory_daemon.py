@@ -10,35 +10,45 @@ import attrs
 import structlog
 import trio
 
+from candled.config.settings import DaemonSettings
+from candled.daemon.lifecycle import Lifecycle, ServingParts
+from candled.daemon.pipeline import Pipeline, open_pipeline
+from candled.daemon.readiness import Readiness
+from candled.daemon.reload import Reloader
+from candled.daemon.restore import restore
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind, positions_of
 from candled.domain.interval import DAY, MINUTE
 from candled.domain.status import SymbolStatus
-from candled.exchange.clock import ExchangeClock
-from candled.exchange.core import Exchange
-from candled.exchange.memory import MemoryExchange, open_memory_exchange
-from candled.exchange.synthetic import SyntheticMarket
-from candled.feed.binance.rest import BinanceRest, open_rest
+from candled.embedded_exchange.clock import ExchangeClock
+from candled.embedded_exchange.core import Exchange
+from candled.embedded_exchange.memory import MemoryExchange, open_memory_exchange
+from candled.embedded_exchange.synthetic import SyntheticMarket
+from candled.feed.adapter import RestClient
+from candled.feed.binance.rest import open_rest
+from candled.feed.instruments import keep_unlisted
+from candled.history import HistoryStatistics
 from candled.history.memory import MemoryHistory, MemoryStore
-from candled.pipeline import Pipeline, open_pipeline, restore
-from candled.reload import Reloader
-from candled.settings import DaemonSettings
+from candled.stream.grpc.internals.connections import ServerStatistics
 from candled.stream.hub import Hub
-from candled.vitals import Vitals
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "PEPEUSDT")
 START = 20_400 * DAY + DAY // 2
 
 
 @attrs.define
-class Told:
-    """Every bar event that was published."""
+class Recorder:
+    """A hub that records each event of a closed bar."""
 
     hub: Hub
     events: list[BarEvent] = attrs.Factory(list)
+    witnesses: list[Callable[[Sequence[BarEvent]], None]] = attrs.Factory(list)
+    """Called at each publication."""
 
     def publish(self, events: Sequence[BarEvent]) -> None:
         self.events += [event for event in events if event.kind is not BarEventKind.UPDATE]
+        for witness in self.witnesses:
+            witness(events)
         self.hub.publish(events)
 
     def wanted(self, symbol: str) -> frozenset[str]:
@@ -50,19 +60,19 @@ class MemoryDaemon:
     """A daemon at work."""
 
     exchange: Exchange
-    rest: BinanceRest
+    rest: RestClient
     store: MemoryStore
     history: MemoryHistory
     hub: Hub
     pipeline: Pipeline
-    vitals: Vitals
-    told: Told
+    readiness: Readiness
+    recorder: Recorder
     settings: DaemonSettings
     """Those that a reload reads."""
     reload: trio.MemorySendChannel[None]
 
     def status(self, symbol: str) -> SymbolStatus:
-        return next(each for each in self.vitals.status().symbols if each.symbol == symbol)
+        return next(each for each in self.readiness.status().symbols if each.symbol == symbol)
 
     def bars(self, symbol: str) -> list[Bar]:
         """Stored minutes, oldest first."""
@@ -75,7 +85,7 @@ class MemoryDaemon:
                 await trio.sleep(1.0)
 
     async def closes(self, count: int, symbols: Sequence[str] = SYMBOLS) -> None:
-        """Wait until so many more bars of each of them are stored."""
+        """Wait until ``count`` more bars of each of them are stored."""
         before = {symbol: len(self.bars(symbol)) for symbol in symbols}
         await self.until(lambda: all(len(self.bars(s)) >= before[s] + count for s in symbols))
 
@@ -87,12 +97,12 @@ class MemoryDaemon:
             kline = self.exchange.ledger.kline(symbol, open_time, open_time + MINUTE, self.exchange.clock.now())
             bar = bars.get(open_time)
             if bar is None or kline is None:
-                if bar is not kline:
+                if bar is not None or kline is not None:
                     found.append(f"{open_time}: {bar} but {kline}")
                 continue
-            told = (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.quote_volume)
+            stored = (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.quote_volume)
             true = (kline.open, kline.high, kline.low, kline.close, kline.volume, kline.quote_volume)
-            same = tuple(Decimal(value).scaleb(-8) for value in told) == true and bar.trade_count == kline.count
+            same = tuple(Decimal(value).scaleb(-8) for value in stored) == true and bar.trade_count == kline.count
             if not same or not bar.complete:
                 found.append(f"{open_time}: {bar} but {kline}")
         return found
@@ -133,41 +143,52 @@ async def open_memory_daemon(
     store = store or MemoryStore()
     store.epoch += 1
     history = MemoryHistory(store)
-    vitals = Vitals({})
+    lifecycle = Lifecycle()
+    readiness = Readiness(lifecycle, {})
     async with (
-        open_rest(settings.rest_urls, settings.rest_weight_per_minute, network.backend()) as rest,
+        open_rest(settings.rest_urls, 3000, network.backend()) as rest,
         trio.open_nursery() as nursery,
     ):
         send, receive = trio.open_memory_channel[list[BarEvent]](10_000)
         await nursery.start(history.serve, receive)
-        description = await rest.describe(settings.symbols)
+        described = await rest.describe(settings.symbols)
+        description = keep_unlisted(described, settings.symbols, await history.symbols())
         next_position = positions_of(history.epoch)
-        engine, rollup = await restore(settings, history, next_position)
+        engine = await restore(settings, history, next_position)
         hub = Hub(
-            clock=trio.current_time, snapshot=rollup.forming, symbols=lambda: list(engine.symbols), stored=history
+            clock=trio.current_time, snapshot=engine.forming, symbols=lambda: list(engine.symbols), stored=history
         )
-        told = Told(hub)
+        recorder = Recorder(hub)
         async with (
             send,
             open_pipeline(
                 settings,
                 description,
                 engine,
-                rollup,
                 source=rest,
                 stored=history,
-                hub=told,
+                hub=recorder,
+                unstored=hub.unstored,
                 closed=send.clone(),
                 connect=network.connect,
                 rng=Random(1),
             ) as pipeline,
             trio.open_nursery() as attendants,
         ):
-            vitals.keeping(history)
-            vitals.reading(pipeline)
+            lifecycle.serve_stored(
+                ServingParts(
+                    engine=engine,
+                    stored=history,
+                    hub=hub,
+                    unwritable_reason=history.not_ready_reason,
+                    store_statistics=HistoryStatistics,
+                    grpc_statistics=lambda: ServerStatistics(0, None),
+                )
+            )
+            lifecycle.go_live(pipeline, send.statistics)
             ask_to_reload, requests = trio.open_memory_channel[None](1)
             daemon = MemoryDaemon(
-                network.exchange, rest, store, history, hub, pipeline, vitals, told, settings, ask_to_reload
+                network.exchange, rest, store, history, hub, pipeline, readiness, recorder, settings, ask_to_reload
             )
             reloader = Reloader(
                 settings,

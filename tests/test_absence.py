@@ -2,16 +2,18 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from unittest.mock import patch
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from candled.catch_up import CatchUp
+from candled.daemon.catch_up import CatchUp
 from candled.domain.interval import MICROSECONDS
-from candled.domain.status import GapState
-from candled.exchange.core import Exchange
-from candled.exchange.memory import MemoryExchange, open_memory_exchange
+from candled.domain.status import GapState, SymbolStatus
+from candled.embedded_exchange.core import Exchange
+from candled.embedded_exchange.memory import MemoryExchange, open_memory_exchange
+from candled.embedded_exchange.rest_side import Answer, Request
 from tests.memory_daemon import captured_logs, make_exchange, open_memory_daemon
 
 
@@ -20,7 +22,8 @@ def autojump_clock() -> MockClock:
     return MockClock(autojump_threshold=0)
 
 
-def test_what_is_left_is_told_when_it_changes_and_once_when_nothing_is() -> None:
+def test_catch_up_reports_changes_once() -> None:
+    """Remaining minutes are reported when they change, and the end once."""
     catch_up = CatchUp()
     assert catch_up.look({"A": 2, "B": 0}) is None, "the last minutes are everyday"
     assert catch_up.look({"A": 4000, "B": 1000}) == (5000, 2, "A")
@@ -31,7 +34,7 @@ def test_what_is_left_is_told_when_it_changes_and_once_when_nothing_is() -> None
 
 
 def pass_time(exchange: Exchange, seconds: float) -> None:
-    """So much time passes at the exchange, at once."""
+    """Advance the exchange at once."""
     exchange.clock._origin += int(seconds * MICROSECONDS)
 
 
@@ -41,18 +44,18 @@ async def open_network(exchange: Exchange) -> AsyncIterator[tuple[MemoryExchange
     statuses: list[int] = []
     answer = exchange.rest.answer
 
-    async def watched(request):
+    async def watched(request: Request) -> Answer:
         found = await answer(request)
         statuses.append(found.status)
         return found
 
-    exchange.rest.answer = watched
-    async with open_memory_exchange(exchange) as network:
-        yield network, statuses
+    with patch.object(exchange.rest, "answer", watched):
+        async with open_memory_exchange(exchange) as network:
+            yield network, statuses
 
 
 @pytest.mark.timeout(180)
-async def test_after_three_days_every_minute_is_there_and_no_limit_was_tripped(autojump_clock: MockClock) -> None:
+async def test_three_days_are_fetched_within_the_limits(autojump_clock: MockClock) -> None:
     symbols = ("BTCUSDT", "PEPEUSDT")
     exchange = make_exchange(symbols, rate=0.05)
     async with open_network(exchange) as (network, statuses):
@@ -68,13 +71,14 @@ async def test_after_three_days_every_minute_is_there_and_no_limit_was_tripped(a
                 assert daemon.status("BTCUSDT").minutes_left < 5
                 await daemon.is_whole(symbols)
                 assert len(daemon.bars("BTCUSDT")) > 4320
-        told = [line["minutes_left"] for line in logs if line["event"] == "catching up"]
-        assert told[0] > 4320
+        logged = [line["minutes_left"] for line in logs if line["event"] == "catching up"]
+        assert logged[0] > 4320
         assert statuses
         assert {429, 418}.isdisjoint(statuses)
 
 
-async def test_an_unfillable_range_is_listed_again_after_a_restart(autojump_clock: MockClock) -> None:
+async def test_unfillable_range_after_a_restart(autojump_clock: MockClock) -> None:
+    """An unfillable range is listed again after a restart."""
     exchange = make_exchange()
     async with open_memory_exchange(exchange) as network:
         async with open_memory_daemon(network) as daemon:
@@ -82,7 +86,7 @@ async def test_an_unfillable_range_is_listed_again_after_a_restart(autojump_cloc
             exchange.command("unfillable=0.5")
             daemon.pipeline.feed.follow([])  # what comes now is missed for good
             await trio.sleep(1200)
-            daemon.pipeline._follow()
+            daemon.pipeline.ingest.follow(daemon.pipeline.engine.symbols)
             await daemon.until(lambda: unfillable(daemon.status("BTCUSDT")) != [])
             await daemon.closes(3)
             before = unfillable(daemon.status("BTCUSDT"))
@@ -96,13 +100,14 @@ async def test_an_unfillable_range_is_listed_again_after_a_restart(autojump_cloc
                 assert gap.state is not GapState.UNFILLABLE or "passed over" in gap.reason
 
 
-def unfillable(status) -> list[tuple[int, int]]:
+def unfillable(status: SymbolStatus) -> list[tuple[int, int]]:
     return [(gap.first_id, gap.last_id) for gap in status.gaps if gap.state is GapState.UNFILLABLE]
 
 
-async def test_an_open_gap_says_what_its_repair_waits_for_and_a_filled_one_stays_listed(
+async def test_gaps_show_what_their_repair_waits_for(
     autojump_clock: MockClock,
 ) -> None:
+    """An open gap shows what its repair waits for, and a filled one stays listed."""
     exchange = make_exchange()
     async with open_memory_exchange(exchange) as network, open_memory_daemon(network) as daemon:
         await daemon.closes(2)

@@ -7,8 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from candled.domain.interval import MINUTE
-from candled.feed.interface import DELISTED, ExchangeDescription, Instrument
-from candled.feed.listings import DELISTED_EVERY, Change, Listings
+from candled.feed.adapter import DELISTED, ExchangeDescription, Instrument
+from candled.feed.instruments import DELISTED_EVERY, Change, Listings
 from tests.memory_daemon import SYMBOLS, MemoryDaemon, captured_logs, make_exchange, open_daemon_on
 
 
@@ -22,14 +22,14 @@ def described(**status_by_symbol: str) -> ExchangeDescription:
     return ExchangeDescription("test", instruments, list(status_by_symbol))
 
 
-def test_a_change_of_status_is_told_once() -> None:
+def test_status_change_is_reported_once() -> None:
     listings = Listings(described(A="TRADING", B="TRADING"))
     assert listings.learn(["A", "B"], described(A="BREAK", B="TRADING")) == [Change("A", "TRADING", "BREAK")]
     assert listings.learn(["A", "B"], described(A="BREAK", B="TRADING")) == []
     assert listings.status("A") == "BREAK"
 
 
-def test_a_symbol_that_is_not_there_any_more_is_delisted_and_names_like_it_are_told() -> None:
+def test_missing_symbol_is_delisted_with_similar_names() -> None:
     listings = Listings(described(LUNAUSDT="TRADING", B="TRADING"))
     (change,) = listings.learn(["LUNAUSDT", "B"], described(B="TRADING", LUNCUSDT="TRADING"))
     assert change == Change("LUNAUSDT", "TRADING", DELISTED, ("LUNCUSDT",))
@@ -37,7 +37,8 @@ def test_a_symbol_that_is_not_there_any_more_is_delisted_and_names_like_it_are_t
     assert listings.instruments["LUNAUSDT"].price_decimals == 2
 
 
-def test_a_delisted_symbol_is_asked_for_now_and_then_as_it_may_come_back() -> None:
+def test_delisted_symbol_is_checked_rarely() -> None:
+    """A delisted symbol is asked for at every few looks alone."""
     listings = Listings(described(A="TRADING", B="TRADING"))
     listings.learn(["A", "B"], described(B="TRADING"))
     asked = [listings.to_ask(look) for look in range(1, DELISTED_EVERY + 1)]
@@ -45,14 +46,15 @@ def test_a_delisted_symbol_is_asked_for_now_and_then_as_it_may_come_back() -> No
     assert listings.learn(["A", "B"], described(A="TRADING", B="TRADING")) == [Change("A", DELISTED, "TRADING")]
 
 
-def test_a_symbol_removed_while_it_was_asked_for_stays_forgotten() -> None:
+def test_symbol_removed_during_a_request_stays_forgotten() -> None:
     listings = Listings(described(A="TRADING"))
     listings.forget("A")
     assert listings.learn(["A"], described(A="HALT")) == []
     assert listings.status("A") == ""
 
 
-async def test_a_halted_symbol_is_told_has_no_bars_and_goes_on_whole(autojump_clock: MockClock) -> None:
+async def test_halted_symbol_is_logged_and_resumes_complete(autojump_clock: MockClock) -> None:
+    """A halted symbol is logged, has no bars meanwhile, and its bars are complete afterwards."""
     with captured_logs() as logs:
         async with open_daemon_on(make_exchange()) as daemon:
             await daemon.closes(3)
@@ -62,18 +64,19 @@ async def test_a_halted_symbol_is_told_has_no_bars_and_goes_on_whole(autojump_cl
             halted = daemon.exchange.clock.now()
             await daemon.closes(20, ("BTCUSDT", "PEPEUSDT"))
             assert max(bar.open_time for bar in daemon.bars("ETHUSDT")) < halted
-            assert daemon.vitals.not_ready_reasons() == ()
+            assert daemon.readiness.not_ready_reasons() == ()
             daemon.exchange.command("halt:ETHUSDT=off")
             await daemon.until(lambda: daemon.status("ETHUSDT").trading_status == "TRADING")
             await daemon.closes(5)
             await daemon.is_whole()
             times = [bar.open_time for bar in daemon.bars("ETHUSDT")]
             assert max(b - a for a, b in pairwise(times)) >= 18 * MINUTE
-    told = [(line["event"], line["symbol"]) for line in logs if line["event"].startswith("symbol is")]
-    assert told == [("symbol is not traded", "ETHUSDT"), ("symbol is traded again", "ETHUSDT")]
+    logged = [(line["event"], line["symbol"]) for line in logs if line["event"].startswith("symbol is")]
+    assert logged == [("symbol is not traded", "ETHUSDT"), ("symbol is traded again", "ETHUSDT")]
 
 
-async def test_a_delisted_symbol_is_told_once_and_not_asked_for_all_the_time(autojump_clock: MockClock) -> None:
+async def test_delisted_symbol_causes_no_repeated_warnings(autojump_clock: MockClock) -> None:
+    """A delisted symbol is neither logged again and again nor asked for all the time."""
     with captured_logs() as logs:
         async with open_daemon_on(make_exchange()) as daemon:
             await daemon.closes(3)
@@ -96,7 +99,7 @@ async def settings_become(daemon: MemoryDaemon, *symbols: str) -> None:
     await daemon.reload.send(None)
 
 
-async def test_an_added_symbol_has_whole_bars_from_its_first_one_on(autojump_clock: MockClock) -> None:
+async def test_added_symbol_has_complete_bars(autojump_clock: MockClock) -> None:
     async with open_daemon_on(make_exchange((*SYMBOLS, "SOLUSDT"))) as daemon:
         await daemon.closes(2)
         filled = [daemon.status(symbol).gaps_filled for symbol in SYMBOLS]
@@ -104,12 +107,12 @@ async def test_an_added_symbol_has_whole_bars_from_its_first_one_on(autojump_clo
         await settings_become(daemon, *SYMBOLS, "SOLUSDT")
         await daemon.closes(4, (*SYMBOLS, "SOLUSDT"))
         await daemon.is_whole((*SYMBOLS, "SOLUSDT"))
-        assert daemon.told.events[-1].position <= daemon.hub.position
+        assert daemon.recorder.events[-1].position <= daemon.hub.position
         assert daemon.status("SOLUSDT").live
         assert [daemon.status(symbol).gaps_filled for symbol in SYMBOLS] == filled, "the others had no gap"
 
 
-async def test_a_removed_symbol_that_comes_back_goes_on_from_its_last_bar(autojump_clock: MockClock) -> None:
+async def test_readded_symbol_continues_from_its_last_bar(autojump_clock: MockClock) -> None:
     async with open_daemon_on(make_exchange()) as daemon:
         await daemon.closes(3)
         await settings_become(daemon, "BTCUSDT", "PEPEUSDT")
@@ -117,28 +120,28 @@ async def test_a_removed_symbol_that_comes_back_goes_on_from_its_last_bar(autoju
         gone = len(daemon.bars("ETHUSDT"))
         await daemon.closes(10, ("BTCUSDT", "PEPEUSDT"))
         assert len(daemon.bars("ETHUSDT")) == gone
-        assert [each.symbol for each in daemon.vitals.status().symbols] == ["BTCUSDT", "PEPEUSDT"]
+        assert [each.symbol for each in daemon.readiness.status().symbols] == ["BTCUSDT", "PEPEUSDT"]
         await settings_become(daemon, *SYMBOLS)
         await daemon.closes(13, ("ETHUSDT",))
         await daemon.is_whole()
         closes = [
-            e.bar.open_time for e in daemon.told.events if (e.bar.symbol, e.bar.interval) == ("ETHUSDT", "1m")
+            e.bar.open_time for e in daemon.recorder.events if (e.bar.symbol, e.bar.interval) == ("ETHUSDT", "1m")
         ]
         assert len(set(closes)) == len(daemon.bars("ETHUSDT"))
 
 
-async def test_an_unknown_symbol_is_refused_and_the_old_settings_stay(autojump_clock: MockClock) -> None:
+async def test_unknown_symbol_rejects_the_reload(autojump_clock: MockClock) -> None:
     with captured_logs() as logs:
         async with open_daemon_on(make_exchange()) as daemon:
             await daemon.closes(1)
             await settings_become(daemon, "BTCUSDT", "ETHUDST")
             await daemon.closes(2)
             assert list(daemon.pipeline.engine.symbols) == list(SYMBOLS)
-    (line,) = [line for line in logs if line["event"] == "settings not taken, the old ones stay"]
+    (line,) = [line for line in logs if line["event"] == "reload rejected; keeping current settings"]
     assert "ETHUDST (did you mean ETHUSDT" in line["reason"]
 
 
-async def test_settings_that_need_a_restart_are_named_as_long_as_they_wait(autojump_clock: MockClock) -> None:
+async def test_settings_awaiting_a_restart_are_named(autojump_clock: MockClock) -> None:
     with captured_logs() as logs:
         async with open_daemon_on(make_exchange()) as daemon:
             await daemon.closes(1)
@@ -146,5 +149,7 @@ async def test_settings_that_need_a_restart_are_named_as_long_as_they_wait(autoj
                 daemon.settings = type(daemon.settings)(symbols=SYMBOLS, close_grace=2.5, connections=2)
                 await daemon.reload.send(None)
                 await trio.sleep(1)
-    waiting = [line["settings"] for line in logs if line["event"] == "changed settings wait for a restart"]
+    waiting = [
+        line["settings"] for line in logs if line["event"] == "changed settings take effect at the next start"
+    ]
     assert waiting == [["stream_urls", "rest_urls", "close_grace", "connections"]] * 2

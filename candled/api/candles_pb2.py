@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63\x61ndled/v1/candles.proto\x12\ncandled.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x03\n\x03\x42\x61r\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08interval\x18\x02 \x01(\t\x12-\n\topen_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nclose_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04open\x18\x05 \x01(\t\x12\x0c\n\x04high\x18\x06 \x01(\t\x12\x0b\n\x03low\x18\x07 \x01(\t\x12\r\n\x05\x63lose\x18\x08 \x01(\t\x12\x0e\n\x06volume\x18\t \x01(\t\x12\x14\n\x0cquote_volume\x18\n \x01(\t\x12\x13\n\x0btrade_count\x18\x0b \x01(\x03\x12\x18\n\x10taker_buy_volume\x18\x0c \x01(\t\x12\x1e\n\x16taker_buy_quote_volume\x18\r \x01(\t\x12\x1b\n\x0e\x66irst_trade_id\x18\x0e \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rlast_trade_id\x18\x0f \x01(\x03H\x01\x88\x01\x01\x12\x0e\n\x06\x63losed\x18\x10 \x01(\x08\x12\x10\n\x08\x63omplete\x18\x11 \x01(\x08\x12\x10\n\x08revision\x18\x12 \x01(\x03\x42\x11\n\x0f_first_trade_idB\x10\n\x0e_last_trade_id\"\xb2\x01\n\x11StreamBarsRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12\x11\n\tintervals\x18\x02 \x03(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63losed_only\x18\x04 \x01(\x08\x12\x1e\n\x16max_updates_per_second\x18\x05 \x01(\x01\x12\x14\n\x0cresume_token\x18\x06 \x01(\t\"\xdf\x01\n\x12StreamBarsResponse\x12!\n\x04kind\x18\x01 \x01(\x0e\x32\x13.candled.v1.BarKind\x12\x1c\n\x03\x62\x61r\x18\x02 \x01(\x0b\x32\x0f.candled.v1.Bar\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x31\n\rexchange_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tsend_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cresume_token\x18\x06 \x01(\t\"\xb7\x01\n\x0eGetBarsRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08interval\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"I\n\x0fGetBarsResponse\x12\x1d\n\x04\x62\x61rs\x18\x01 \x03(\x0b\x32\x0f.candled.v1.Bar\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x14\n\x12ListSymbolsRequest\"M\n\x13ListSymbolsResponse\x12#\n\x07symbols\x18\x01 \x03(\x0b\x32\x12.candled.v1.Symbol\x12\x11\n\tintervals\x18\x02 \x03(\t\"(\n\x06Symbol\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\"\x12\n\x10GetStatusRequest\"\x83\x02\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65xchange\x18\x03 \x01(\t\x12\x31\n\rexchange_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05ready\x18\x05 \x01(\x08\x12\x19\n\x11not_ready_reasons\x18\x06 \x03(\t\x12)\n\x07symbols\x18\x07 \x03(\x0b\x32\x18.candled.v1.SymbolStatus\x12\x13\n\x0bsubscribers\x18\x08 \x01(\x03\"\xc5\x02\n\x0cSymbolStatus\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0c\n\x04live\x18\x03 \x01(\x08\x12\x1a\n\rlast_trade_id\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x33\n\x0flast_trade_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06lag_ms\x18\x06 \x01(\x01\x12\x12\n\nreconnects\x18\x07 \x01(\x03\x12\x0e\n\x06trades\x18\x08 \x01(\x03\x12\x12\n\nduplicates\x18\t \x01(\x03\x12\x1d\n\x04gaps\x18\n \x03(\x0b\x32\x0f.candled.v1.Gap\x12\x13\n\x0bgaps_filled\x18\x0b \x01(\x03\x12\x12\n\nlast_price\x18\x0c \x01(\t\x12\x14\n\x0cminutes_left\x18\r \x01(\x03\x42\x10\n\x0e_last_trade_id\"i\n\x03Gap\x12\x16\n\x0e\x66irst_trade_id\x18\x01 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x02 \x01(\x03\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.candled.v1.GapState\x12\x0e\n\x06reason\x18\x04 \x01(\t*\x92\x01\n\x07\x42\x61rKind\x12\x18\n\x14\x42\x41R_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x42\x41R_KIND_SNAPSHOT\x10\x01\x12\x13\n\x0f\x42\x41R_KIND_UPDATE\x10\x02\x12\x12\n\x0e\x42\x41R_KIND_CLOSE\x10\x03\x12\x15\n\x11\x42\x41R_KIND_REVISION\x10\x04\x12\x16\n\x12\x42\x41R_KIND_HEARTBEAT\x10\x05*i\n\x08GapState\x12\x19\n\x15GAP_STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eGAP_STATE_OPEN\x10\x01\x12\x18\n\x14GAP_STATE_UNFILLABLE\x10\x02\x12\x14\n\x10GAP_STATE_FILLED\x10\x03\x32\xbc\x02\n\rCandleService\x12M\n\nStreamBars\x12\x1d.candled.v1.StreamBarsRequest\x1a\x1e.candled.v1.StreamBarsResponse0\x01\x12\x42\n\x07GetBars\x12\x1a.candled.v1.GetBarsRequest\x1a\x1b.candled.v1.GetBarsResponse\x12N\n\x0bListSymbols\x12\x1e.candled.v1.ListSymbolsRequest\x1a\x1f.candled.v1.ListSymbolsResponse\x12H\n\tGetStatus\x12\x1c.candled.v1.GetStatusRequest\x1a\x1d.candled.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63\x61ndled/v1/candles.proto\x12\ncandled.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x03\n\x03\x42\x61r\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08interval\x18\x02 \x01(\t\x12-\n\topen_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nclose_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04open\x18\x05 \x01(\t\x12\x0c\n\x04high\x18\x06 \x01(\t\x12\x0b\n\x03low\x18\x07 \x01(\t\x12\r\n\x05\x63lose\x18\x08 \x01(\t\x12\x0e\n\x06volume\x18\t \x01(\t\x12\x14\n\x0cquote_volume\x18\n \x01(\t\x12\x13\n\x0btrade_count\x18\x0b \x01(\x03\x12\x18\n\x10taker_buy_volume\x18\x0c \x01(\t\x12\x1e\n\x16taker_buy_quote_volume\x18\r \x01(\t\x12\x1b\n\x0e\x66irst_trade_id\x18\x0e \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rlast_trade_id\x18\x0f \x01(\x03H\x01\x88\x01\x01\x12\x0e\n\x06\x63losed\x18\x10 \x01(\x08\x12\x10\n\x08\x63omplete\x18\x11 \x01(\x08\x12\x10\n\x08revision\x18\x12 \x01(\x03\x42\x11\n\x0f_first_trade_idB\x10\n\x0e_last_trade_id\"\xb2\x01\n\x11StreamBarsRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12\x11\n\tintervals\x18\x02 \x03(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63losed_only\x18\x04 \x01(\x08\x12\x1e\n\x16max_updates_per_second\x18\x05 \x01(\x01\x12\x14\n\x0cresume_token\x18\x06 \x01(\t\"\xdf\x01\n\x12StreamBarsResponse\x12!\n\x04kind\x18\x01 \x01(\x0e\x32\x13.candled.v1.BarKind\x12\x1c\n\x03\x62\x61r\x18\x02 \x01(\x0b\x32\x0f.candled.v1.Bar\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x31\n\rexchange_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tsend_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cresume_token\x18\x06 \x01(\t\"\xcd\x01\n\x0eGetBarsRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08interval\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x14\n\x0cnewest_first\x18\x07 \x01(\x08\"I\n\x0fGetBarsResponse\x12\x1d\n\x04\x62\x61rs\x18\x01 \x03(\x0b\x32\x0f.candled.v1.Bar\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x14\n\x12ListSymbolsRequest\"M\n\x13ListSymbolsResponse\x12#\n\x07symbols\x18\x01 \x03(\x0b\x32\x12.candled.v1.Symbol\x12\x11\n\tintervals\x18\x02 \x03(\t\"(\n\x06Symbol\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\"\x12\n\x10GetStatusRequest\"\xce\x02\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65xchange\x18\x03 \x01(\t\x12\x31\n\rexchange_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05ready\x18\x05 \x01(\x08\x12\x19\n\x11not_ready_reasons\x18\x06 \x03(\t\x12)\n\x07symbols\x18\x07 \x03(\x0b\x32\x18.candled.v1.SymbolStatus\x12\x13\n\x0bsubscribers\x18\x08 \x01(\x03\x12\x0f\n\x07notices\x18\t \x03(\t\x12\x0f\n\x07process\x18\n \x01(\t\x12\'\n\tingesters\x18\x0b \x03(\x0b\x32\x14.candled.v1.Ingester\"F\n\x08Ingester\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x0f\n\x07symbols\x18\x04 \x01(\x05\"\xc5\x02\n\x0cSymbolStatus\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0c\n\x04live\x18\x03 \x01(\x08\x12\x1a\n\rlast_trade_id\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x33\n\x0flast_trade_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06lag_ms\x18\x06 \x01(\x01\x12\x12\n\nreconnects\x18\x07 \x01(\x03\x12\x0e\n\x06trades\x18\x08 \x01(\x03\x12\x12\n\nduplicates\x18\t \x01(\x03\x12\x1d\n\x04gaps\x18\n \x03(\x0b\x32\x0f.candled.v1.Gap\x12\x13\n\x0bgaps_filled\x18\x0b \x01(\x03\x12\x12\n\nlast_price\x18\x0c \x01(\t\x12\x14\n\x0cminutes_left\x18\r \x01(\x03\x42\x10\n\x0e_last_trade_id\"i\n\x03Gap\x12\x16\n\x0e\x66irst_trade_id\x18\x01 \x01(\x03\x12\x15\n\rlast_trade_id\x18\x02 \x01(\x03\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.candled.v1.GapState\x12\x0e\n\x06reason\x18\x04 \x01(\t*\x92\x01\n\x07\x42\x61rKind\x12\x18\n\x14\x42\x41R_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x42\x41R_KIND_SNAPSHOT\x10\x01\x12\x13\n\x0f\x42\x41R_KIND_UPDATE\x10\x02\x12\x12\n\x0e\x42\x41R_KIND_CLOSE\x10\x03\x12\x15\n\x11\x42\x41R_KIND_REVISION\x10\x04\x12\x16\n\x12\x42\x41R_KIND_HEARTBEAT\x10\x05*i\n\x08GapState\x12\x19\n\x15GAP_STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eGAP_STATE_OPEN\x10\x01\x12\x18\n\x14GAP_STATE_UNFILLABLE\x10\x02\x12\x14\n\x10GAP_STATE_FILLED\x10\x03\x32\xbc\x02\n\rCandleService\x12M\n\nStreamBars\x12\x1d.candled.v1.StreamBarsRequest\x1a\x1e.candled.v1.StreamBarsResponse0\x01\x12\x42\n\x07GetBars\x12\x1a.candled.v1.GetBarsRequest\x1a\x1b.candled.v1.GetBarsResponse\x12N\n\x0bListSymbols\x12\x1e.candled.v1.ListSymbolsRequest\x1a\x1f.candled.v1.ListSymbolsResponse\x12H\n\tGetStatus\x12\x1c.candled.v1.GetStatusRequest\x1a\x1d.candled.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'candled.v1.candles_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BARKIND']._serialized_start=2058
-  _globals['_BARKIND']._serialized_end=2204
-  _globals['_GAPSTATE']._serialized_start=2206
-  _globals['_GAPSTATE']._serialized_end=2311
+  _globals['_BARKIND']._serialized_start=2227
+  _globals['_BARKIND']._serialized_end=2373
+  _globals['_GAPSTATE']._serialized_start=2375
+  _globals['_GAPSTATE']._serialized_end=2480
   _globals['_BAR']._serialized_start=74
   _globals['_BAR']._serialized_end=527
   _globals['_STREAMBARSREQUEST']._serialized_start=530
@@ -43,23 +43,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMBARSRESPONSE']._serialized_start=711
   _globals['_STREAMBARSRESPONSE']._serialized_end=934
   _globals['_GETBARSREQUEST']._serialized_start=937
-  _globals['_GETBARSREQUEST']._serialized_end=1120
-  _globals['_GETBARSRESPONSE']._serialized_start=1122
-  _globals['_GETBARSRESPONSE']._serialized_end=1195
-  _globals['_LISTSYMBOLSREQUEST']._serialized_start=1197
-  _globals['_LISTSYMBOLSREQUEST']._serialized_end=1217
-  _globals['_LISTSYMBOLSRESPONSE']._serialized_start=1219
-  _globals['_LISTSYMBOLSRESPONSE']._serialized_end=1296
-  _globals['_SYMBOL']._serialized_start=1298
-  _globals['_SYMBOL']._serialized_end=1338
-  _globals['_GETSTATUSREQUEST']._serialized_start=1340
-  _globals['_GETSTATUSREQUEST']._serialized_end=1358
-  _globals['_GETSTATUSRESPONSE']._serialized_start=1361
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1620
-  _globals['_SYMBOLSTATUS']._serialized_start=1623
-  _globals['_SYMBOLSTATUS']._serialized_end=1948
-  _globals['_GAP']._serialized_start=1950
-  _globals['_GAP']._serialized_end=2055
-  _globals['_CANDLESERVICE']._serialized_start=2314
-  _globals['_CANDLESERVICE']._serialized_end=2630
+  _globals['_GETBARSREQUEST']._serialized_end=1142
+  _globals['_GETBARSRESPONSE']._serialized_start=1144
+  _globals['_GETBARSRESPONSE']._serialized_end=1217
+  _globals['_LISTSYMBOLSREQUEST']._serialized_start=1219
+  _globals['_LISTSYMBOLSREQUEST']._serialized_end=1239
+  _globals['_LISTSYMBOLSRESPONSE']._serialized_start=1241
+  _globals['_LISTSYMBOLSRESPONSE']._serialized_end=1318
+  _globals['_SYMBOL']._serialized_start=1320
+  _globals['_SYMBOL']._serialized_end=1360
+  _globals['_GETSTATUSREQUEST']._serialized_start=1362
+  _globals['_GETSTATUSREQUEST']._serialized_end=1380
+  _globals['_GETSTATUSRESPONSE']._serialized_start=1383
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1717
+  _globals['_INGESTER']._serialized_start=1719
+  _globals['_INGESTER']._serialized_end=1789
+  _globals['_SYMBOLSTATUS']._serialized_start=1792
+  _globals['_SYMBOLSTATUS']._serialized_end=2117
+  _globals['_GAP']._serialized_start=2119
+  _globals['_GAP']._serialized_end=2224
+  _globals['_CANDLESERVICE']._serialized_start=2483
+  _globals['_CANDLESERVICE']._serialized_end=2799
 # @@protoc_insertion_point(module_scope)

@@ -109,20 +109,22 @@ class StreamBarsResponse(_message.Message):
     def __init__(self, kind: _Optional[_Union[BarKind, str]] = ..., bar: _Optional[_Union[Bar, _Mapping]] = ..., sequence: _Optional[int] = ..., exchange_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., send_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
 class GetBarsRequest(_message.Message):
-    __slots__ = ("symbol", "interval", "start_time", "end_time", "page_size", "page_token")
+    __slots__ = ("symbol", "interval", "start_time", "end_time", "page_size", "page_token", "newest_first")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FIRST_FIELD_NUMBER: _ClassVar[int]
     symbol: str
     interval: str
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     page_size: int
     page_token: str
-    def __init__(self, symbol: _Optional[str] = ..., interval: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    newest_first: bool
+    def __init__(self, symbol: _Optional[str] = ..., interval: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., newest_first: _Optional[bool] = ...) -> None: ...
 
 class GetBarsResponse(_message.Message):
     __slots__ = ("bars", "next_page_token")
@@ -157,7 +159,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "start_time", "exchange", "exchange_time", "ready", "not_ready_reasons", "symbols", "subscribers")
+    __slots__ = ("version", "start_time", "exchange", "exchange_time", "ready", "not_ready_reasons", "symbols", "subscribers", "notices", "process", "ingesters")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     EXCHANGE_FIELD_NUMBER: _ClassVar[int]
@@ -166,6 +168,9 @@ class GetStatusResponse(_message.Message):
     NOT_READY_REASONS_FIELD_NUMBER: _ClassVar[int]
     SYMBOLS_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBERS_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    INGESTERS_FIELD_NUMBER: _ClassVar[int]
     version: str
     start_time: _timestamp_pb2.Timestamp
     exchange: str
@@ -174,7 +179,22 @@ class GetStatusResponse(_message.Message):
     not_ready_reasons: _containers.RepeatedScalarFieldContainer[str]
     symbols: _containers.RepeatedCompositeFieldContainer[SymbolStatus]
     subscribers: int
-    def __init__(self, version: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exchange: _Optional[str] = ..., exchange_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ready: _Optional[bool] = ..., not_ready_reasons: _Optional[_Iterable[str]] = ..., symbols: _Optional[_Iterable[_Union[SymbolStatus, _Mapping]]] = ..., subscribers: _Optional[int] = ...) -> None: ...
+    notices: _containers.RepeatedScalarFieldContainer[str]
+    process: str
+    ingesters: _containers.RepeatedCompositeFieldContainer[Ingester]
+    def __init__(self, version: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exchange: _Optional[str] = ..., exchange_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ready: _Optional[bool] = ..., not_ready_reasons: _Optional[_Iterable[str]] = ..., symbols: _Optional[_Iterable[_Union[SymbolStatus, _Mapping]]] = ..., subscribers: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ..., process: _Optional[str] = ..., ingesters: _Optional[_Iterable[_Union[Ingester, _Mapping]]] = ...) -> None: ...
+
+class Ingester(_message.Message):
+    __slots__ = ("name", "rank", "ready", "symbols")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    SYMBOLS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    rank: int
+    ready: bool
+    symbols: int
+    def __init__(self, name: _Optional[str] = ..., rank: _Optional[int] = ..., ready: _Optional[bool] = ..., symbols: _Optional[int] = ...) -> None: ...
 
 class SymbolStatus(_message.Message):
     __slots__ = ("symbol", "status", "live", "last_trade_id", "last_trade_time", "lag_ms", "reconnects", "trades", "duplicates", "gaps", "gaps_filled", "last_price", "minutes_left")

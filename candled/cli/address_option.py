@@ -1,4 +1,4 @@
-"""Where the daemon is that a client command speaks to, and how it is spoken to."""
+"""Options of commands that call a daemon: its address, TLS and token."""
 
 import functools
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import attrs
 import click
 
 from candled.cli.settings_options import config_option, load_daemon_settings
+from candled.cli.shell_completion import complete_files
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -23,12 +24,14 @@ class Target:
     authority: Path | None = None
     """PEM certificates to trust instead of the system's."""
     token_file: Path | None = None
+    http_address: str | None = None
+    """Where the same daemon's HTTP port listens; None if only ``address`` is known."""
 
 
 def target_option(command: C) -> C:
-    """Give a command ``--config``, ``--address`` and the options of a call; it gets a ``target``.
+    """Add ``--config``, ``--address``, TLS and token options to a command, which is called with a ``target``.
 
-    Without ``--address`` that is where a daemon with the same settings would listen.
+    Without ``--address`` the target is where a daemon with the same settings would listen.
     """
 
     @config_option
@@ -40,16 +43,19 @@ def target_option(command: C) -> C:
     @_call_options
     @functools.wraps(command)
     def wrapper(*args: Any, config: str | None, address: str | None, call: "_Call", **kwargs: Any) -> Any:
-        chosen = load_daemon_settings(config, {"grpc_address": address}).settings.grpc_address
-        return command(*args, target=call.to(chosen), **kwargs)
+        settings = load_daemon_settings(config, {"grpc_address": address}).settings
+        target = call.to(settings.grpc_address)
+        if address is None:
+            target = attrs.evolve(target, http_address=settings.http_address)
+        return command(*args, target=target, **kwargs)
 
     return wrapper  # type: ignore[return-value]
 
 
 def optional_target_option(command: C) -> C:
-    """The same for a command that can do without a daemon: its ``target`` is None without ``--address``."""
+    """Add the same options to a command that works without a daemon: no ``--address``, no ``target``."""
 
-    @click.option("--address", metavar="HOST:PORT", help="Ask the daemon there instead of reading files.")
+    @click.option("--address", metavar="HOST:PORT", help="Address of a daemon to query instead of reading files.")
     @_call_options
     @functools.wraps(command)
     def wrapper(*args: Any, address: str | None, call: "_Call", **kwargs: Any) -> Any:
@@ -71,11 +77,17 @@ class _Call:
 
 
 def _call_options(command: C) -> C:
-    @click.option("--tls", is_flag=True, help="Speak TLS to it, trusting the system's authorities.")
-    @click.option("--ca", metavar="FILE", help="Speak TLS, trusting these PEM certificates instead.")
+    @click.option("--tls", is_flag=True, help="Use TLS and trust the system's certificate authorities.")
+    @click.option(
+        "--ca",
+        metavar="FILE",
+        shell_complete=complete_files,
+        help="Use TLS and trust the certificate authorities in this PEM file.",
+    )
     @click.option(
         "--token-file",
         metavar="FILE",
+        shell_complete=complete_files,
         envvar="CANDLED_TOKEN_FILE",
         help="File with the bearer token to send. [env: CANDLED_TOKEN_FILE]",
     )

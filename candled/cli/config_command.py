@@ -1,4 +1,4 @@
-"""``candled config``: the effective settings and where each came from."""
+"""``candled config``: show the effective settings and their sources."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import attrs
 import click
 
 from candled.cli.settings_options import load_daemon_settings, settings_options
-from candled.settings import DaemonSettings
+from candled.config.settings import DaemonSettings
 
 _COLUMN = 64
 
@@ -16,13 +16,15 @@ _COLUMN = 64
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @settings_options(DaemonSettings)
 def command(form: str, config: str | None, **options: Any) -> None:
-    """Show the effective settings and where each came from, in the form of a settings file.
+    """Show the effective settings and the source of each, as a settings file. Passwords are left out.
 
-    A setting is taken from the command line, else from its CANDLED_* variable, else from the TOML file, else from
-    the defaults.
+    Sources by precedence: the command line, CANDLED_* environment variables, the TOML file, the defaults.
     """
     loaded = load_daemon_settings(config, options)
     values = attrs.asdict(loaded.settings)
+    for field in attrs.fields(DaemonSettings):
+        if (shown := field.metadata["shown"]) is not None:
+            values[field.name] = shown(values[field.name])
     if form == "json":
         document = {
             name: {
@@ -44,7 +46,7 @@ def _toml(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """A value as JSON and TOML can say it; nothing given is an empty text, as it is read back."""
+    """Convert a value for JSON and TOML; None is an empty text, as it is read back."""
     if isinstance(value, tuple | int | float):
         return value
     return "" if value is None else str(value)

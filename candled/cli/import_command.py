@@ -1,28 +1,31 @@
-"""``candled import``: bars from the exchange's archive files."""
+"""``candled import``: import bars from the exchange's archive files."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from candled.cli.progress import progress_bar
-from candled.cli.settings_options import config_option, load_daemon_settings
+from candled.cli.settings_options import config_option, data_dir_setting, load_daemon_settings
+from candled.cli.times import show_time
 from candled.cli.trio_runner import run_trio
+from candled.domain.interval import MICROSECONDS
 
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--data-dir", metavar="DIR", help="Where bars are kept. [env: CANDLED_DATA_DIR]")
+@data_dir_setting
 @config_option
 def command(files: tuple[Path, ...], data_dir: str | None, config: str | None) -> None:
     """Import FILES of Binance's public archive: zips of klines, trades or aggTrades.
 
-    No daemon may hold the directory meanwhile, and its bars must be Binance's. A .CHECKSUM file beside an archive
-    is checked. Bars that are stored and proven stay as they are. An import that was stopped goes on when it is
-    called again.
+    No daemon may use the directory at the same time, and its bars must be of Binance. A .CHECKSUM file beside an
+    archive is checked. Stored bars that are complete are not changed. An interrupted import continues when called
+    again.
     """
-    from candled.feed.binance.rest import IDENTITY
-    from candled.history import HistorySettings
-    from candled.history.importing import ImportReport, import_archives
+    from candled.backfill.from_archive import ImportReport, import_archives
+    from candled.daemon.history_settings import history_settings
+    from candled.feed.registry import find_adapter
 
     settings = load_daemon_settings(config, {"data_dir": data_dir}).settings
     reports: list[ImportReport] = []
@@ -32,8 +35,8 @@ def command(files: tuple[Path, ...], data_dir: str | None, config: str | None) -
             await import_archives(
                 settings.data_dir,
                 files,
-                exchange=IDENTITY,
-                settings=HistorySettings.of(settings),
+                exchange=find_adapter("binance").identity,
+                settings=history_settings(settings),
                 progress=progress,
             )
         )
@@ -42,8 +45,23 @@ def command(files: tuple[Path, ...], data_dir: str | None, config: str | None) -
         run_trio(fill)
     report = reports[0]
     click.echo(
-        f"{report.bars_added} bars added, {report.bars_revised} revised, {report.bars_known} known already, "
-        f"{report.bars_different} different from proven ones and left as they are."
+        f"{report.bars_added} bars added, {report.bars_revised} revised, {report.bars_known} already stored, "
+        f"{report.bars_different} different from complete stored bars and not imported."
     )
+    if report.rows_refused:
+        click.echo(f"{report.rows_refused} rows left out: they hold values that cannot be.", err=True)
+    for refusal in report.refused:
+        first = show_time(datetime.fromtimestamp(refusal.first_open_time // MICROSECONDS, UTC), UTC)
+        click.echo(
+            f"{refusal.path}: {refusal.count} bars refused, the first at {first}: {refusal.reason}.",
+            err=True,
+        )
     for path in report.files_without_checksum:
-        click.echo(f"no checksum beside {path}: taken as it is", err=True)
+        click.echo(f"candled: no .CHECKSUM file beside {path}: imported without a check", err=True)
+    for path, minutes in report.disputed.items():
+        first = show_time(datetime.fromtimestamp(minutes[0] // MICROSECONDS, UTC), UTC)
+        click.echo(
+            f"{path}: {len(minutes)} minutes have rows that contradict each other or themselves, "
+            f"the first at {first}. No such row was taken: repair these minutes from the exchange.",
+            err=True,
+        )

@@ -1,4 +1,4 @@
-"""Which interval a command shows."""
+"""The option ``--interval``."""
 
 import click
 

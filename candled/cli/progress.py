@@ -1,4 +1,4 @@
-"""Progress of long work, for a person who waits at a terminal; silence where nobody looks."""
+"""Progress bars of long work on a terminal; nothing elsewhere."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -9,10 +9,10 @@ Progress = Callable[[int, int, str], None]
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Progress]:
-    """A bar on standard error while inside; gives what to call with how much is done, of how much, and what.
+    """Show a progress bar on standard error while inside; yields a function of (done, total, description).
 
-    Arguments:
-        unit: ``files`` or ``bytes``.
+    Args:
+        unit: of ``done`` and ``total``: ``files``, ``bars``, ``symbols`` or ``bytes``.
     """
     if not sys.stderr.isatty():
         yield lambda _done, _all, _what: None

@@ -1,6 +1,7 @@
-"""``candled status``: how a daemon and its symbols fare."""
+"""``candled status``: show the state of a daemon and its symbols."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -19,9 +20,10 @@ from candled.cli.trio_runner import run_trio
 @tz_option
 @target_option
 def command(form: str, zone: tzinfo, target: Target) -> None:
-    """Show how a daemon and its symbols fare: freshness, lag, gaps and their repair.
+    """Show the state of a daemon and its symbols: readiness, lag, gaps and their repair.
 
-    Exit status 0 when the daemon is ready, 3 when it answers but is not.
+    A daemon that is still starting is asked over its HTTP port, if --address is not given. Exit status 0 if the
+    daemon is ready, 3 if it answers and is not ready.
     """
     found: list[Any] = []
 
@@ -29,7 +31,14 @@ def command(form: str, zone: tzinfo, target: Target) -> None:
         async with parts.open_client(target) as client:
             found.append(await client.status())
 
-    run_trio(fetch)
+    try:
+        run_trio(fetch)
+    except parts.NoDaemonError:
+        reasons = parts.starting_reasons(target.http_address) if target.http_address else ()
+        if not reasons:
+            raise
+        _show_starting(reasons, form)
+        raise SystemExit(3) from None
     status = found[0]
     if form == "json":
         click.echo(json.dumps(plain_value(attrs.asdict(status), zone), indent=2, ensure_ascii=False))
@@ -39,13 +48,24 @@ def command(form: str, zone: tzinfo, target: Target) -> None:
         raise SystemExit(3)
 
 
+def _show_starting(reasons: Sequence[str], form: str) -> None:
+    if form == "json":
+        click.echo(json.dumps({"ready": False, "not_ready_reasons": reasons}, indent=2, ensure_ascii=False))
+        return
+    click.echo("NOT READY")
+    for reason in reasons:
+        click.echo(f"  {reason}")
+
+
 def _show(status: Any, zone: tzinfo) -> None:
     uptime = str(datetime.now(UTC) - status.start_time).partition(".")[0]
     click.echo(f"candled {status.version} on {status.exchange}, up {uptime}, streams open: {status.subscribers}")
     click.echo(f"exchange time {show_time(status.exchange_time, zone)}")
+    if status.process:
+        click.echo(f"answered by {status.process}; ingesters: {_ingesters(status)}")
     click.echo("ready" if status.ready else "NOT READY")
-    for reason in status.not_ready_reasons:
-        click.echo(f"  {reason}")
+    for sentence in (*status.not_ready_reasons, *status.notices):
+        click.echo(f"  {sentence}")
     click.echo()
     columns = (
         "symbol",
@@ -77,7 +97,15 @@ def _show(status: Any, zone: tzinfo) -> None:
     write_rows(columns, rows, "table", zone=zone)
     for symbol in status.symbols:
         if symbol.minutes_left > 1:
-            click.echo(f"{symbol.symbol}: {symbol.minutes_left} minutes that have ended have no bar yet")
+            click.echo(f"{symbol.symbol}: {symbol.minutes_left} minutes have ended and have no bar yet")
         for gap in symbol.gaps:
             reason = f": {gap.reason}" if gap.reason else ""
             click.echo(f"{symbol.symbol}: {gap.state.value} gap {gap.first_trade_id}..{gap.last_trade_id}{reason}")
+
+
+def _ingesters(status: Any) -> str:
+    named = (
+        f"{each.name} (rank {each.rank}, symbols {each.symbols}{'' if each.ready else ', NOT READY'})"
+        for each in status.ingesters
+    )
+    return ", ".join(named) or "none reports"

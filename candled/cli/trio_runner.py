@@ -1,22 +1,23 @@
-"""Run the Trio part of a command: errors for users come out of their groups, Ctrl-C ends without a traceback."""
+"""Run the Trio part of a command: ``UserError`` leaves its exception groups, Ctrl-C makes no traceback."""
 
 from collections.abc import Awaitable, Callable
 from traceback import clear_frames
 from typing import Any
 
 import click
-import trio
 
-from candled.errors import INTERRUPTED, UserError
+from candled.errors import INTERRUPTED, UserError, sentence
 
 
 def run_trio(function: Callable[..., Awaitable[Any]], *arguments: object) -> None:
-    """Run an async function to its end.
+    """Run an async function.
 
     Raises:
-        UserError: the only kind of error that came out; several are told in one.
+        UserError: the function raised no other kind of error; several are joined into one.
         SystemExit: 130 after Ctrl-C.
     """
+    import trio  # not before it is needed: commands that read files run without
+
     try:
         trio.run(function, *arguments)
     except KeyboardInterrupt:
@@ -32,13 +33,13 @@ def run_trio(function: Callable[..., Awaitable[Any]], *arguments: object) -> Non
 
 
 def end_line(text: str) -> None:
-    """Say something to a person, beside a command's results: on standard error."""
+    """Print a line for a person to standard error, beside the command's results."""
     click.echo(text, err=True)
 
 
 def _joined(group: BaseExceptionGroup[UserError]) -> UserError:
     errors = list(_leaves(group))
-    joined = UserError(" ".join(dict.fromkeys(str(error) for error in errors)))
+    joined = UserError(" ".join(dict.fromkeys(sentence(str(error)) for error in errors)))
     joined.exit_status = max(error.exit_status for error in errors)
     return joined
 
@@ -46,7 +47,7 @@ def _joined(group: BaseExceptionGroup[UserError]) -> UserError:
 def _leaves(group: BaseExceptionGroup[UserError]) -> list[UserError]:
     found: list[UserError] = []
     for error in group.exceptions:
-        # Its frames hold databases, and DuckDB complains of those that live when the interpreter ends.
+        # Its frames refer to databases, and DuckDB complains of those that are open when the interpreter exits.
         clear_frames(error.__traceback__)
         found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found

@@ -1,4 +1,4 @@
-"""What both clients share: requests, and how a stream goes on after a break. No I/O, no clock."""
+"""Requests and resumption, shared by both clients. No I/O, no clock."""
 
 import random
 import ssl
@@ -10,16 +10,22 @@ import attrs
 
 from candled.api import candles_pb2 as pb
 from candled.client.decode import encode_time
-from candled.client.model import ClientError, Kind, Message
+from candled.client.model import ClientError, Heartbeat, Kind, Message
 
 SERVICE: Final = "/candled.v1.CandleService/"
 RESUME_METADATA: Final = "candled-resume-token"
 SILENCE_SECONDS: Final = 45.0
-"""A stream silent for so long is dead: the daemon sends a heartbeat after 15 s."""
+"""Seconds of silence after which a stream is dead: the daemon sends a heartbeat after 15 s."""
 CONNECT_SECONDS: Final = 10.0
 CALL_SECONDS: Final = 30.0
 
-_RETRIED: Final = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED"})
+PAGE_SIZE_MAX: Final = 1_000_000
+"""More than any daemon sends at once."""
+
+ELSEWHERE: Final = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED"})
+"""Codes after which a client that knows several addresses goes to the next one."""
+
+_RETRIED: Final = ELSEWHERE | {"ABORTED"}
 _DELAY_FIRST: Final = 0.1
 _DELAY_MAX: Final = 10.0
 
@@ -40,20 +46,37 @@ GET_STATUS: Final = Method(SERVICE + "GetStatus", pb.GetStatusRequest, pb.GetSta
 
 
 def get_bars_request(
-    symbol: str, interval: str, start_time: datetime | None, end_time: datetime | None, page_size: int
+    symbol: str,
+    interval: str,
+    start: datetime | None,
+    end: datetime | None,
+    page_size: int,
+    *,
+    newest_first: bool = False,
 ) -> pb.GetBarsRequest:
-    """The request for the first page."""
+    """Build the request for the first page."""
     return pb.GetBarsRequest(
         symbol=symbol,
         interval=interval,
-        start_time=encode_time(start_time),
-        end_time=encode_time(end_time),
-        page_size=page_size,
+        start_time=encode_time(start),
+        end_time=encode_time(end),
+        page_size=min(page_size, PAGE_SIZE_MAX),
+        newest_first=newest_first,
     )
 
 
+def parse_addresses(address: str | Sequence[str]) -> list[tuple[str, tuple[str, int]]]:
+    """Return each address with its host and port; a string may have several, by comma.
+
+    Raises:
+        ValueError: one of them is not ``host:port``, or there is none.
+    """
+    words = address.split(",") if isinstance(address, str) else address
+    return [(word.strip(), parse_address(word.strip())) for word in words] or [("", parse_address(""))]
+
+
 def parse_address(address: str) -> tuple[str, int]:
-    """Host and port.
+    """Split an address into host and port.
 
     Raises:
         ValueError: not ``host:port``.
@@ -65,7 +88,7 @@ def parse_address(address: str) -> tuple[str, int]:
 
 
 def ssl_context(tls: ssl.SSLContext | bool) -> ssl.SSLContext | None:
-    """The context to dial with; None for a connection in clear. A given context is told to speak HTTP/2."""
+    """Return the TLS context to connect with, None for plaintext; a given context gets ALPN for HTTP/2."""
     if tls is False:
         return None
     context = ssl.create_default_context() if tls is True else tls
@@ -74,7 +97,7 @@ def ssl_context(tls: ssl.SSLContext | bool) -> ssl.SSLContext | None:
 
 
 def metadata(token: str | None) -> list[tuple[str, str]]:
-    """What every call carries; white space around a token, as a file may have it, does not count.
+    """Build the metadata of every call; white space around the token is stripped.
 
     Raises:
         ValueError: not a token.
@@ -86,13 +109,13 @@ def metadata(token: str | None) -> list[tuple[str, str]]:
 
 
 def no_grpc(address: str, status: object) -> ClientError:
-    """Something else answers there."""
-    text = f"what answers at {address} does not speak gRPC (HTTP status {status}): give the daemon's gRPC address"
+    """Build the error for a server that does not speak gRPC."""
+    text = f"the server at {address} does not speak gRPC (HTTP status {status}): give the daemon's gRPC address"
     return ClientError("UNAVAILABLE" if status in {"429", "502", "503", "504"} else "UNKNOWN", text)
 
 
 def no_answer(address: str, error: BaseException | None) -> ClientError:
-    """Nobody answers there."""
+    """Build the error for an address where no server answers."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, ssl.SSLError):
@@ -102,8 +125,13 @@ def no_answer(address: str, error: BaseException | None) -> ClientError:
     return ClientError("UNAVAILABLE", f"no daemon answers at {address}{reason}; start one, or give its address")
 
 
+def silent(address: str) -> ClientError:
+    """Build the error for a server that does not answer while another one does."""
+    return ClientError("UNAVAILABLE", f"{address} does not answer, and another address does")
+
+
 class BarStreamPlan:
-    """Where one stream of bars stands: what to ask for next, and how long to wait before asking."""
+    """State of one stream of bars: the next request, and the delay before it."""
 
     def __init__(
         self,
@@ -115,10 +143,12 @@ class BarStreamPlan:
         max_updates_per_second: float,
         resume_token: str,
         reconnect: bool,
+        heartbeats: bool = False,
+        addresses: int = 1,
     ) -> None:
         for name, value in (("symbols", symbols), ("intervals", intervals)):
             if isinstance(value, str):
-                # A ValueError like all that is wrong with an argument here.
+                # A ValueError, like every error in an argument here.
                 raise ValueError(  # noqa: TRY004
                     f"{name} is one string: give a list, such as [{value!r}]"
                 )
@@ -131,44 +161,49 @@ class BarStreamPlan:
             resume_token=resume_token,
         )
         self._reconnect = reconnect
+        self._heartbeats = heartbeats
+        self._addresses = addresses
         self._was_open = False
         self._failures = 0
         self._resumed = False
-        self._told: dict[tuple[str, str], Message] = {}
+        self._newest_closed: dict[tuple[str, str], Message] = {}
+        """By symbol and interval, of those that the user has."""
 
     def request(self) -> pb.StreamBarsRequest:
-        """The request that goes on where the stream was."""
+        """Build the request that continues the stream after the last message received."""
         return self._request
 
     def opened(self, beginning: str) -> None:
-        """The stream is open; ``beginning`` is the token in its initial metadata, empty if it has none."""
+        """Note that the stream is open; ``beginning`` is the token in its initial metadata, or empty."""
         self._was_open = True
         if beginning and not self._request.resume_token and not self._request.HasField("start_time"):
             self._request.resume_token = beginning
 
-    def received(self, message: Message) -> bool:
-        """Take note of a message; False if the user has it already."""
+    def received(self, message: Message | Heartbeat) -> bool:
+        """Note a message; return False if the user has it already or does not want it."""
         self._failures = 0
+        if isinstance(message, Heartbeat):
+            return self._heartbeats
         if message.resume_token:
             self._request.resume_token = message.resume_token
         if message.kind is not Kind.CLOSE and message.kind is not Kind.REVISION:
             return True
-        assert message.bar is not None
         key = (message.bar.symbol, message.bar.interval)
-        before = self._told.get(key)
+        before = self._newest_closed.get(key)
         if self._resumed and before is not None and before.bar == message.bar:
             return False
-        self._told[key] = message
+        self._newest_closed[key] = message
         return True
 
     def failed(self, error: ClientError) -> float:
-        """The stream broke: seconds to wait before asking again.
+        """Note a failure; return the seconds to wait before the next attempt.
 
         Raises:
-            ClientError: the same one, if asking again cannot help or is not wanted.
+            ClientError: the same one, if a retry cannot help or is switched off.
         """
-        # What never worked is more likely a wrong address or certificate than a break: the user has to know.
-        if not self._reconnect or not self._was_open or error.code not in _RETRIED:
+        # A first call that fails at all addresses is more likely a mistake in them than a break: raise it.
+        is_first = not self._was_open and self._failures + 1 >= self._addresses
+        if not self._reconnect or is_first or error.code not in _RETRIED:
             raise error
         self._resumed = True
         self._failures += 1

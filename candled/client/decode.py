@@ -1,4 +1,4 @@
-"""The API's messages as the client's own values."""
+"""Convert the API's messages to the client's own values."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -7,27 +7,43 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from candled.api import candles_pb2 as pb
-from candled.client.model import Bar, Gap, GapState, Kind, Message, Status, Symbol, SymbolStatus
+from candled.client.model import (
+    Bar,
+    Gap,
+    GapState,
+    Heartbeat,
+    Ingester,
+    Kind,
+    Message,
+    Status,
+    Symbol,
+    SymbolStatus,
+)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS: Final = {pb.BarKind.Value(f"BAR_KIND_{kind.name}"): kind for kind in Kind}
 _GAP_STATES: Final = {pb.GapState.Value(f"GAP_STATE_{state.name}"): state for state in GapState}
 
 
-def decode_message(message: pb.StreamBarsResponse) -> Message:
-    """A message of a stream."""
+def decode_message(message: pb.StreamBarsResponse) -> Message | Heartbeat:
+    """Decode a message of a stream."""
+    exchange_time = _time(message.exchange_time) if message.HasField("exchange_time") else None
+    if not message.HasField("bar"):
+        return Heartbeat(
+            sequence=message.sequence, exchange_time=exchange_time, send_time=_time(message.send_time)
+        )
     return Message(
         kind=_KINDS[message.kind],
-        bar=decode_bar(message.bar) if message.HasField("bar") else None,
+        bar=decode_bar(message.bar),
         sequence=message.sequence,
-        exchange_time=_time(message.exchange_time) if message.HasField("exchange_time") else None,
+        exchange_time=exchange_time,
         send_time=_time(message.send_time),
         resume_token=message.resume_token,
     )
 
 
 def decode_bar(bar: pb.Bar) -> Bar:
-    """A bar."""
+    """Decode a bar."""
     traded = bar.HasField("first_trade_id")
     return Bar(
         symbol=bar.symbol,
@@ -52,12 +68,12 @@ def decode_bar(bar: pb.Bar) -> Bar:
 
 
 def decode_symbols(answer: pb.ListSymbolsResponse) -> list[Symbol]:
-    """The symbols served."""
+    """Decode the list of symbols served."""
     return [Symbol(symbol=each.symbol, status=each.status) for each in answer.symbols]
 
 
 def decode_status(answer: pb.GetStatusResponse) -> Status:
-    """How the daemon fares."""
+    """Decode the daemon's status."""
     return Status(
         version=answer.version,
         start_time=_time(answer.start_time),
@@ -65,13 +81,19 @@ def decode_status(answer: pb.GetStatusResponse) -> Status:
         exchange_time=_time(answer.exchange_time),
         ready=answer.ready,
         not_ready_reasons=tuple(answer.not_ready_reasons),
+        notices=tuple(answer.notices),
         symbols=tuple(_symbol_status(each) for each in answer.symbols),
         subscribers=answer.subscribers,
+        process=answer.process,
+        ingesters=tuple(
+            Ingester(name=each.name, rank=each.rank, ready=each.ready, symbols=each.symbols)
+            for each in answer.ingesters
+        ),
     )
 
 
 def encode_time(moment: datetime | None) -> Timestamp | None:
-    """A time for a request.
+    """Encode a time for a request.
 
     Raises:
         ValueError: it has no time zone.

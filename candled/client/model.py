@@ -1,4 +1,4 @@
-"""What the client gives its users. Numbers are exact decimals, times are aware datetimes in UTC."""
+"""Values that the client returns. Numbers are exact decimals, times are aware datetimes in UTC."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -8,12 +8,17 @@ import attrs
 
 
 class ClientError(Exception):
-    """A call failed, or a stream ended for good.
+    """A call failed, or a stream ended for good. Raised as the subclass of its code, where there is one.
 
     Attributes:
         code: the gRPC status by name, such as ``NOT_FOUND``; ``UNAVAILABLE`` where no daemon answers.
-        text: one sentence that says what to change.
+        text: one sentence that names what to change.
     """
+
+    def __new__(cls, code: str, text: str) -> "ClientError":
+        """Make an error of the subclass that ``code`` has."""
+        kind = _ERRORS.get(code, cls) if cls is ClientError else cls
+        return super().__new__(kind, code, text)
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(f"{text} ({code})")
@@ -21,8 +26,42 @@ class ClientError(Exception):
         self.text = text
 
 
+class NotFoundError(ClientError):
+    """The daemon does not serve this symbol (NOT_FOUND)."""
+
+
+class InvalidArgumentError(ClientError):
+    """An argument is outside its range; the text says what to change (INVALID_ARGUMENT)."""
+
+
+class UnauthenticatedError(ClientError):
+    """The token is missing or not accepted (UNAUTHENTICATED)."""
+
+
+class UnavailableError(ClientError):
+    """No daemon answers, or the connection broke (UNAVAILABLE)."""
+
+
+class ResourceExhaustedError(ClientError):
+    """Too many requests or streams, or a stream that was read too slowly (RESOURCE_EXHAUSTED)."""
+
+
+class DeadlineExceededError(ClientError):
+    """The daemon did not answer in time (DEADLINE_EXCEEDED)."""
+
+
+_ERRORS: dict[str, type[ClientError]] = {
+    "NOT_FOUND": NotFoundError,
+    "INVALID_ARGUMENT": InvalidArgumentError,
+    "UNAUTHENTICATED": UnauthenticatedError,
+    "UNAVAILABLE": UnavailableError,
+    "RESOURCE_EXHAUSTED": ResourceExhaustedError,
+    "DEADLINE_EXCEEDED": DeadlineExceededError,
+}
+
+
 class Kind(Enum):
-    """Why a message came."""
+    """Why a message was sent."""
 
     SNAPSHOT = "snapshot"
     UPDATE = "update"
@@ -65,11 +104,11 @@ class Bar:
 
 @attrs.frozen(slots=True, kw_only=True)
 class Message:
-    """One message of a stream."""
+    """One message of a stream: a bar as it is now."""
 
     kind: Kind
-    bar: Bar | None
-    """None in a HEARTBEAT."""
+    """Never HEARTBEAT."""
+    bar: Bar
     sequence: int
     """Counts from 1 again after a reconnect."""
     exchange_time: datetime | None
@@ -77,7 +116,21 @@ class Message:
     send_time: datetime
     """When the daemon sent it."""
     resume_token: str
-    """With CLOSE and REVISION: pass it to ``stream_bars`` to go on after this message."""
+    """With CLOSE and REVISION: pass it to ``stream_bars`` to continue after this message."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Heartbeat:
+    """A sign of life after 15 s without a bar. Streams yield it only with ``heartbeats=True``."""
+
+    sequence: int
+    exchange_time: datetime | None
+    send_time: datetime
+
+    @property
+    def kind(self) -> Kind:
+        """HEARTBEAT."""
+        return Kind.HEARTBEAT
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -86,7 +139,7 @@ class Symbol:
 
     symbol: str
     status: str
-    """The exchange's own word: TRADING, HALT, BREAK, ..."""
+    """The exchange's own term: TRADING, HALT, BREAK, ..."""
 
 
 class GapState(Enum):
@@ -107,12 +160,12 @@ class Gap:
     last_trade_id: int
     state: GapState
     reason: str
-    """Why it cannot be filled, or what the repair waits for."""
+    """Why it cannot be filled, or what the repair is waiting for."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class SymbolStatus:
-    """How one symbol fares."""
+    """Status of one symbol."""
 
     symbol: str
     status: str
@@ -125,15 +178,27 @@ class SymbolStatus:
     trades: int
     duplicates: int
     gaps: tuple[Gap, ...]
-    """Open and unfillable ones, and the newest of those that were filled."""
+    """Open and unfillable gaps, and the newest of the filled ones."""
     gaps_filled: int
     minutes_left: int = 0
-    """Minutes that have ended and have no bar yet: what a catch-up still has to do."""
+    """Minutes that have ended and have no bar yet: the remaining work of a catch-up."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Ingester:
+    """One of the processes that read the exchange, where several share the work."""
+
+    name: str
+    rank: int
+    """Each publishes what those of lower rank did not."""
+    ready: bool
+    symbols: int
+    """How many it builds."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class Status:
-    """How the daemon fares."""
+    """Status of the daemon."""
 
     version: str
     start_time: datetime
@@ -141,5 +206,11 @@ class Status:
     exchange_time: datetime
     ready: bool
     not_ready_reasons: tuple[str, ...]
+    notices: tuple[str, ...] = ()
+    """Sentences that an operator should know though the daemon may be ready."""
     symbols: tuple[SymbolStatus, ...]
     subscribers: int
+    process: str = ""
+    """Name of the process that answered, where several share the work."""
+    ingesters: tuple[Ingester, ...] = ()
+    """Those that report to this process, lowest rank first."""

@@ -1,8 +1,8 @@
-"""gRPC calls over HTTP/2 on a Trio stream: as much as a client needs, with the protocol itself left to h2."""
+"""gRPC calls over HTTP/2 on a Trio stream: only what a client needs; h2 implements the protocol."""
 
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -19,6 +19,7 @@ from candled.client.model import ClientError
 _WINDOW: Final = 1 << 20
 _MESSAGE_MAX: Final = 64 << 20
 _READ: Final = 65_536
+_PING: Final = b"\0" * 8
 _STATUS_NAMES: Final = dict(
     enumerate(
         (
@@ -45,13 +46,13 @@ _STATUS_NAMES: Final = dict(
 
 
 class Deframer:
-    """Cuts the bytes of a gRPC body into messages."""
+    """Splits the bytes of a gRPC body into messages."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are whole now.
+        """Add bytes and return the messages that are complete now.
 
         Raises:
             ClientError: compressed, or larger than any answer of this service.
@@ -71,7 +72,7 @@ class Deframer:
 
 
 class Call:
-    """One call: its answer's messages, then its status."""
+    """One call: the messages of its response, then its status."""
 
     def __init__(self, connection: "Connection", stream_id: int) -> None:
         self.stream_id = stream_id
@@ -102,7 +103,7 @@ class Call:
         return message
 
     def headers(self, headers: Sequence[tuple[Any, ...]]) -> None:
-        """Initial metadata or trailers came."""
+        """Handle initial metadata or trailers."""
         fields: dict[str, str] = dict(headers)
         status = fields.get("grpc-status")
         if status is None and fields.get(":status") == "200":
@@ -117,7 +118,7 @@ class Call:
         self.opened.set()
 
     def data(self, data: bytes, size: int) -> None:
-        """A part of the body came; ``size`` counts against flow control."""
+        """Handle a part of the body; ``size`` counts against flow control."""
         try:
             messages = self._deframer.feed(data)
         except ClientError as error:
@@ -131,13 +132,13 @@ class Call:
             self._connection.acknowledge(self.stream_id, size)
 
     def end(self) -> None:
-        """No more comes."""
+        """Handle the end of the stream."""
         self._ended = True
         self._arrived.set()
         self.opened.set()
 
     def fail(self, error: ClientError) -> None:
-        """The call failed."""
+        """End the call with an error."""
         if self._error is None and not self._ended:
             self._error = error
         self._arrived.set()
@@ -149,6 +150,8 @@ class Connection:
 
     def __init__(self, stream: trio.abc.Stream, address: str, *, secure: bool) -> None:
         self.lost: ClientError | None = None
+        self.data_at = 0.0
+        """When data came last, or the first call was made; Trio's time."""
         self._stream = stream
         self.address = address
         self._scheme = "https" if secure else "http"
@@ -156,22 +159,79 @@ class Connection:
         self._calls: dict[int, Call] = {}
         self._to_write = trio.Event()
         self._changed = trio.Event()
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Carry the connection until it breaks."""
+        self._heard = trio.Event()
+        self._called = trio.Event()
+        self._scope = trio.CancelScope()
+        self._is_retired = False
         self._h2.initiate_connection()
         self._h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW})
         self._h2.increment_flow_control_window(_WINDOW)
         self._to_write.set()
+
+    async def greet(self) -> None:
+        """Wait for the server's first frame: the system accepts connections for a process that is stopped.
+
+        Raises:
+            ClientError: UNAVAILABLE, it does not speak HTTP/2.
+        """
+        try:
+            await self._stream.send_all(self._h2.data_to_send())
+            data = await self._stream.receive_some(_READ)
+            self._h2.receive_data(bytes(data))
+        except (trio.BrokenResourceError, h2.exceptions.ProtocolError) as error:
+            raise no_answer(self.address, error) from None
+        if not data:
+            raise no_answer(self.address, None)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the connection until it breaks, or was left."""
         reason: BaseException | None = None
         try:
-            async with self._stream, trio.open_nursery() as nursery:
-                nursery.start_soon(self._write)
-                task_status.started()
-                reason = await self._read()
-                nursery.cancel_scope.cancel()
+            with self._scope:
+                async with self._stream, trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    task_status.started()
+                    reason = await self._read()
+                    nursery.cancel_scope.cancel()
         finally:
             self._lose(reason)
+
+    def leave(self, reason: ClientError) -> None:
+        """End the connection and every call on it."""
+        self.lost = self.lost or reason
+        self._scope.cancel()
+
+    def retire(self) -> None:
+        """End the connection once its last call has ended."""
+        self._is_retired = True
+        if not self._calls:
+            self._scope.cancel()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is open."""
+        return bool(self._calls)
+
+    async def called(self) -> None:
+        """Return once a call is open, or the connection is lost."""
+        while not self._calls and self.lost is None:
+            self._called = trio.Event()
+            await self._called.wait()
+
+    def ping(self) -> None:
+        """Ask the server for a sign of life."""
+        with suppress(h2.exceptions.H2Error):  # else it is lost, and the reader sees it
+            self._h2.ping(_PING)
+            self._to_write.set()
+
+    async def heard(self) -> None:
+        """Return once anything comes from the server, or the connection is lost."""
+        if self.lost is None:
+            await self._heard.wait()
+
+    async def aclose(self) -> None:
+        """Close a connection that does not run."""
+        await trio.aclose_forcefully(self._stream)
 
     @asynccontextmanager
     async def call(self, path: str, request: bytes, metadata: Sequence[tuple[str, str]]) -> AsyncIterator[Call]:
@@ -195,16 +255,21 @@ class Connection:
             )
         except h2.exceptions.H2Error as error:
             raise ClientError("RESOURCE_EXHAUSTED", f"the connection takes no more calls: {error}") from None
+        if not self._calls:
+            self.data_at = trio.current_time()
         call = self._calls[stream_id] = Call(self, stream_id)
+        self._called.set()
         try:
             await self._send_body(stream_id, b"\0" + len(request).to_bytes(4, "big") + request)
             yield call
         finally:
             if self._calls.pop(stream_id, None) is not None and self.lost is None:
                 self._reset(stream_id)
+            if self._is_retired and not self._calls:
+                self._scope.cancel()
 
     def acknowledge(self, stream_id: int, size: int) -> None:
-        """The reader took ``size`` bytes of a call's answer."""
+        """Acknowledge ``size`` bytes of a call's body that the reader has consumed."""
         if size and self.lost is None:
             try:
                 self._h2.acknowledge_received_data(size, stream_id)
@@ -223,7 +288,7 @@ class Connection:
                     chunk, body = body[:room], body[room:]
                     self._h2.send_data(stream_id, chunk, end_stream=not body)
                     self._to_write.set()
-            except h2.exceptions.H2Error:  # refused already: the call says why
+            except h2.exceptions.H2Error:  # already refused: the call has the reason
                 return
             if not body:
                 return
@@ -244,7 +309,7 @@ class Connection:
             try:
                 await self._stream.send_all(self._h2.data_to_send())
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return  # the reader learns it too
+                return  # the reader sees the error too
 
     async def _read(self) -> BaseException | None:
         while True:
@@ -261,6 +326,8 @@ class Connection:
                 self._handle(event)
             self._to_write.set()
             self._changed.set()
+            self._heard.set()
+            self._heard = trio.Event()
 
     def _handle(self, event: h2.events.Event) -> None:
         call = self._calls.get(getattr(event, "stream_id", 0) or 0)
@@ -268,6 +335,7 @@ class Connection:
             if call is None:
                 self.acknowledge(event.stream_id, event.flow_controlled_length)
             else:
+                self.data_at = trio.current_time()
                 call.data(event.data, event.flow_controlled_length)
         elif call is None:
             return
@@ -279,28 +347,40 @@ class Connection:
             call.fail(ClientError("UNAVAILABLE", f"the server cut the call (HTTP/2 error {event.error_code})"))
 
     def _lose(self, reason: BaseException | None) -> None:
-        self.lost = no_answer(self.address, reason)
+        self.lost = self.lost or no_answer(self.address, reason)
         for call in self._calls.values():
             call.fail(self.lost)
-        self._changed.set()
+        for event in (self._changed, self._heard, self._called):
+            event.set()
 
 
-async def connect(address: str, context: ssl.SSLContext | None) -> Connection:
-    """Dial; the caller runs the connection.
+async def connect(address: str, context: ssl.SSLContext | None, *, greet: bool = False) -> Connection:
+    """Connect to the daemon; the caller runs the connection.
+
+    Args:
+        address: of the daemon.
+        context: of TLS; None: plaintext.
+        greet: whether to wait until the daemon itself answers.
 
     Raises:
-        ClientError: UNAVAILABLE, nobody answers there.
+        ClientError: UNAVAILABLE, no server answers there.
     """
     host, port = parse_address(address)
-    stream: trio.abc.Stream
     try:
         with trio.fail_after(CONNECT_SECONDS):
-            stream = await trio.open_tcp_stream(host, port)
-            if context is not None:
-                stream = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
-                await stream.do_handshake()
+            stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
+            try:
+                if context is not None:
+                    stream = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+                    await stream.do_handshake()
+                connection = Connection(stream, address, secure=context is not None)
+                if greet:
+                    await connection.greet()
+            except BaseException:
+                await trio.aclose_forcefully(stream)
+                raise
     except (OSError, trio.BrokenResourceError) as error:
         raise no_answer(address, error.__cause__ or error) from None
     except trio.TooSlowError:
         raise no_answer(address, None) from None
-    return Connection(stream, address, secure=context is not None)
+    return connection

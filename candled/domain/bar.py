@@ -6,14 +6,15 @@ from typing import Final
 
 import msgspec
 
-from candled.domain.interval import Interval
+from candled.domain.interval import MINUTE, ONE_MINUTE, Interval
+from candled.domain.numbers import DECIMALS
 
 NO_TRADE: Final = -1
 """Trade id of a bar without trades, as in the exchange's own kline messages."""
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
-    """One bar of one symbol as known at one moment. All numbers are units of 10^-8, times microseconds.
+    """One bar of one symbol as known at one moment. Numbers are units of 10^-8, times microseconds.
 
     A msgspec struct rather than an attrs class: one is built for every tick.
     """
@@ -29,6 +30,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     close: int
     volume: int
     quote_volume: int
+    """In units of 10^-``quote_decimals``, as is ``taker_buy_quote_volume``."""
     trade_count: int
     taker_buy_volume: int
     taker_buy_quote_volume: int
@@ -42,6 +44,8 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     closed: bool = False
     complete: bool = False
     revision: int = 0
+    quote_decimals: int = DECIMALS
+    """Decimals of the quote volumes: those that the exchange rounds each fill to, or as many as a product has."""
 
     @property
     def is_empty(self) -> bool:
@@ -54,8 +58,14 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
         return self.previous_trade_id if self.last_trade_id == NO_TRADE else self.last_trade_id
 
 
+def empty_kline(symbol: str, open_time: int) -> Bar:
+    """Return what a kline of a minute without trades says, for an exchange that publishes none: no prices."""
+    zeros, ids = (0,) * 9, (NO_TRADE,) * 3
+    return Bar(symbol, ONE_MINUTE.name, open_time, open_time + MINUTE, *zeros, *ids, closed=True)
+
+
 def merge_bars(bars: Sequence[Bar], interval: Interval) -> Bar:
-    """Merge consecutive bars, oldest first and of one symbol, into the longer bar that holds them.
+    """Merge consecutive bars, oldest first and of one symbol, into the longer bar that contains them.
 
     Exact and associative: merging minutes, or merging merges of them, gives the same bar. A bar without trades
     adds nothing unless all are empty. The result is closed when its last minute is there and closed, complete
@@ -96,4 +106,5 @@ def merge_bars(bars: Sequence[Bar], interval: Interval) -> Bar:
         closed=last.closed and last.close_time == close_time,
         complete=covered == close_time - open_time and all(bar.complete for bar in bars),
         revision=sum(bar.revision for bar in bars),
+        quote_decimals=first.quote_decimals,
     )

@@ -17,7 +17,7 @@ class IdRanges:
         return iter(zip(self._firsts, self._lasts, strict=True))
 
     def __len__(self) -> int:
-        """How many ranges, not how many ids."""
+        """Return the number of ranges, not of ids."""
         return len(self._firsts)
 
     def __repr__(self) -> str:
@@ -44,17 +44,17 @@ class IdRanges:
         lasts[left:right] = [last]
 
     def covers(self, first: int, last: int) -> bool:
-        """Whether every id from ``first`` to ``last`` is in the set."""
+        """Return whether every id from ``first`` to ``last`` is in the set."""
         index = bisect_left(self._lasts, last)
         return index < len(self._firsts) and self._firsts[index] <= first
 
     def overlaps(self, first: int, last: int) -> bool:
-        """Whether any id from ``first`` to ``last`` is in the set."""
+        """Return whether any id from ``first`` to ``last`` is in the set."""
         index = bisect_left(self._lasts, first)
         return index < len(self._firsts) and self._firsts[index] <= last
 
     def missing(self, first: int, last: int) -> list[tuple[int, int]]:
-        """The ranges between ``first`` and ``last``, both included, that are not in the set."""
+        """Return the ranges between ``first`` and ``last``, both included, that are not in the set."""
         holes = []
         index = bisect_left(self._lasts, first)
         while first <= last:
@@ -68,7 +68,7 @@ class IdRanges:
         return holes
 
     def discard(self, first: int, last: int) -> None:
-        """Forget every id from ``first`` to ``last``, both included."""
+        """Remove every id from ``first`` to ``last``, both included."""
         left = bisect_left(self._lasts, first)
         right = bisect_right(self._firsts, last)
         if left >= right:

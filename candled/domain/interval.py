@@ -12,6 +12,8 @@ MINUTE: Final = 60 * MICROSECONDS
 DAY: Final = 1440 * MINUTE
 _MONDAY: Final = 4 * DAY  # 1970-01-05, the first Monday since the epoch
 _MONTH: Final = "1M"
+_CALENDAR: Final = 146_097 * DAY
+"""After 400 years the Gregorian calendar repeats, to the day."""
 
 
 @attrs.frozen(slots=True)
@@ -27,19 +29,19 @@ class Interval:
         """Open time of the bar that holds ``time``."""
         if self.length is not None:
             return time - (time - self.offset) % self.length
-        moment = _datetime(time)
-        return _microseconds(datetime(moment.year, moment.month, 1, tzinfo=UTC))
+        begin, moment = _calendar(time)
+        return begin + _microseconds(datetime(moment.year, moment.month, 1, tzinfo=UTC))
 
     def end(self, open_time: int) -> int:
-        """Exclusive end of the bar that opens at ``open_time``."""
+        """Return the exclusive end of the bar that opens at ``open_time``."""
         if self.length is not None:
             return open_time + self.length
-        moment = _datetime(open_time)
+        begin, moment = _calendar(open_time)
         year, month = divmod(moment.year * 12 + moment.month, 12)
-        return _microseconds(datetime(year, month + 1, 1, tzinfo=UTC))
+        return begin + _microseconds(datetime(year, month + 1, 1, tzinfo=UTC))
 
     def minutes(self, open_time: int) -> int:
-        """How many 1-minute bars make up the bar that opens at ``open_time``."""
+        """Return how many 1-minute bars make up the bar that opens at ``open_time``."""
         return (self.end(open_time) - open_time) // MINUTE
 
     def __str__(self) -> str:
@@ -63,7 +65,7 @@ INTERVALS: Final = {
 
 
 def parse_interval(name: str) -> Interval:
-    """The interval of that name.
+    """Look an interval up by name.
 
     Raises:
         ValueError: no such interval; the text lists those there are.
@@ -74,8 +76,13 @@ def parse_interval(name: str) -> Interval:
         raise ValueError(f"unknown interval {name!r}: choose one of {' '.join(INTERVALS)}") from None
 
 
-def _datetime(time: int) -> datetime:
-    return datetime.fromtimestamp(time // MICROSECONDS, UTC)
+def _calendar(time: int) -> tuple[int, datetime]:
+    """Return the start of the 400 years that hold ``time``, and the same moment in those from 1970 on.
+
+    ``datetime`` ends with the year 9999; so no time, however far, is outside of its range.
+    """
+    begin = time - time % _CALENDAR
+    return begin, datetime.fromtimestamp((time - begin) // MICROSECONDS, UTC)
 
 
 def _microseconds(moment: datetime) -> int:

@@ -1,4 +1,4 @@
-"""A trade (tick) as every feed delivers it."""
+"""A trade (tick), as every feed delivers it."""
 
 import msgspec
 

@@ -1,531 +1,349 @@
-"""One symbol's trades become its 1-minute bars, with a proof by trade id for each."""
+"""One symbol: its trades are accounted for by id, and bars are built of them.
 
-from collections.abc import Callable, Mapping, Sequence
+A trade's way: ``Coverage.accept`` says whether it counts; the builders of bars take it (``MinuteBuilder`` always,
+others as given); after a batch ``settle`` follows the gaps and lets the builders emit what is decided. Everything
+that the exchange says over REST passes through here to the part that it concerns.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import attrs
-from msgspec.structs import replace
 
-from candled.domain.bar import NO_TRADE, Bar
-from candled.domain.event import BarEvent, BarEventKind
-from candled.domain.id_ranges import IdRanges
-from candled.domain.interval import MINUTE, ONE_MINUTE
+from candled.domain.bar import NO_TRADE, Bar, empty_kline
+from candled.domain.event import BarEvent
+from candled.domain.interval import MICROSECONDS, MINUTE, ONE_MINUTE
+from candled.domain.limits import ID_JUMP_MAX
+from candled.domain.numbers import DECIMALS
 from candled.domain.status import Gap, GapState
 from candled.domain.trade import Trade
-from candled.engine.continuity import Continuity, Sighting
-from candled.engine.gaps import GapBook
-from candled.engine.minute import Minute
-from candled.engine.window import Window
+from candled.engine.builder import BarBuilder, MakeBuilder
+from candled.engine.continuity import NEW, GapBook, Sighting
+from candled.engine.coverage import Coverage
+from candled.engine.id_watch import ORDER_TOLERANCE, Claim, IdWatch, ids_within
+from candled.engine.minutes import MinuteBuilder
+from candled.engine.statistics import SymbolStatistics
 
-WINDOW_MINUTES: Final = 10
-"""Closed minutes kept in memory, so that a late trade can merge into its bar."""
-WINDOW_MINUTES_MAX: Final = 11_000
-"""So many at most while trades of theirs may still come: more than a week, so that after such an absence no minute
-that was passed over is forgotten before it is decided. The oldest leave, to be rebuilt whole if trades do come."""
+DOUBTS_KEPT: Final = 100
+"""Trades that contradict others and are listed, the newest."""
 
 
 @attrs.define(slots=True)
-class Counts:
-    """What one symbol's engine counted since it was made."""
+class TradeCounts:
+    """What became of one symbol's trades since its engine was made."""
 
     trades: int = 0
     duplicates: int = 0
     """Trades that came again and were not counted."""
     overlaps: int = 0
     """Aggregates not applied because part of their ids had been seen."""
-    closes: int = 0
-    incomplete_closes: int = 0
-    revisions: int = 0
+    inexact: int = 0
+    """Aggregates not applied because they need not sum up like their fills."""
 
 
 class SymbolEngine:
-    """Folds the trades of one symbol, in any order, into closed bars in order of open time.
+    """Folds the trades of one symbol, in any order, into bars."""
 
-    A minute whose span of ids holds a missing one is *undecided*. A minute in which no trade was seen is *held*
-    until the exchange's kline of it says that it was empty, and *withheld*, passed over, when a later bar closes
-    before that; its bar is then told as a revision.
-    """
+    def __init__(
+        self,
+        symbol: str,
+        next_position: Callable[[], int],
+        request_reload: Callable[[int], None],
+        builders: Sequence[MakeBuilder] = (),
+        quote_decimals: int = DECIMALS,
+    ) -> None:
+        """Begin with nothing seen.
 
-    def __init__(self, symbol: str, next_position: Callable[[], int]) -> None:
+        Args:
+            symbol: Its name.
+            next_position: Numbers the closed bars and revisions.
+            request_reload: Called once with the open time of a minute that left memory and is to change: answer
+                with ``reload``.
+            builders: Make the builders of other bars than 1-minute ones.
+            quote_decimals: Decimals to which the quote of each trade is truncated.
+        """
         self.symbol = symbol
-        self.continuity = Continuity()
-        self.counts = Counts()
+        self.coverage = Coverage()
+        self.continuity = self.coverage.continuity
+        self.minutes = MinuteBuilder(symbol, self.coverage, next_position, request_reload, quote_decimals)
+        self.counts = TradeCounts()
         self.gap_book = GapBook()
+        self.ids = IdWatch()
+        """Trades whose ids cannot follow."""
         self.lag = 0
         """Arrival of the newest trade after its exchange time, microseconds."""
         self.last_trade: Trade | None = None
         """The trade with the highest id so far."""
-        self.wanted_start: int | None = None
-        """Open time of the first minute ever, while the trade before it is not known."""
-        self._next_position = next_position
-        self._window = Window()
-        self._forming: Minute | None = None
-        """The newest minute: where nearly every trade goes."""
-        self._origin = 0
-        """Open time of the first bar of all; earlier trades only prove."""
-        self._frontier: int | None = None
-        """Open time of the first minute that is neither closed nor passed over."""
-        self._due = 0
-        """Exchange time up to which minutes have ended, by trade or by clock."""
-        self._withheld = IdRanges()
-        """Minutes passed over without a bar, as numbers since the epoch."""
-        self._incomplete: set[int] = set()
-        """Open times of closed minutes in memory that may yet change."""
-        self._evicted: dict[int, list[tuple[int, int]]] = {}
-        """Ids that arrived for minutes no longer in memory, by open time."""
-        self._dirty = False
+        self._newest_id = NO_TRADE
+        self._doubts: dict[tuple[int, int], str] = {}
+        """Ids of trades that contradict others, and why."""
+        self._others: tuple[BarBuilder, ...] = tuple(make(symbol, self.coverage) for make in builders)
 
-    # -- from stored bars ---------------------------------------------------------------------------------------
-
-    def restore(self, bars: Sequence[Bar]) -> None:
-        """Go on from stored bars: consecutive ones, oldest first, from the oldest to be rebuilt up to the newest.
-
-        An incomplete one is rebuilt whole: its ids count as not seen. With none to rebuild, the newest is enough.
-        """
-        first, newest = bars[0], bars[-1]
-        floor = first.previous_trade_id
-        if floor == NO_TRADE:
-            floor = max(first.first_trade_id, 0)
-            if not first.complete:
-                self.wanted_start = first.open_time
-        self._origin = first.open_time
-        self._frontier = self._due = newest.close_time
-        self._window.begin_after(first.previous_trade_id, first.open)
-        self.continuity.anchor(floor, newest.known_trade_id)
-        close_time, known = first.open_time, first.previous_trade_id
-        for number, bar in enumerate(bars):
-            if close_time < bar.open_time:
-                self._withheld.add(close_time // MINUTE, bar.open_time // MINUTE - 1)
-            self.continuity.unsee(known + 1, bar.previous_trade_id)
-            # Whole minutes between those to be rebuilt stay out of memory: what they know of ids is kept.
-            before = max(known, bar.previous_trade_id)
-            self._window.knows_before(bar.open_time, _last_before(bar, before))
-            if not bar.complete:
-                self._window.insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar))
-                self._incomplete.add(bar.open_time)
-                # What it says of the id before it may be older than what those before it say.
-                self.continuity.unsee(before + 1, bar.last_trade_id)
-            elif _is_beside_a_hole(bars, number):
-                self._window.resume(
-                    self._window.insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id, bar)), bar
-                )
-            close_time, known = bar.close_time, max(known, bar.known_trade_id)
-        self._dirty = True
-
-    def reopen(self, open_time: int, stored: Bar | None) -> None:
-        """Bring back a minute that left memory and is to change; it is rebuilt whole."""
-        ids = self._evicted.pop(open_time, [])
-        if open_time in self._window:
-            return
-        self._window.insert(Minute(self.symbol, open_time, NO_TRADE, stored))
-        self._withheld.discard(open_time // MINUTE, open_time // MINUTE)
-        self._incomplete.add(open_time)
-        if stored is not None:
-            self._window.knows_before(open_time, _last_before(stored, stored.previous_trade_id))
-        if stored is not None and not stored.is_empty:
-            ids.append((stored.first_trade_id, stored.last_trade_id))
-        for first, last in ids:
-            self.continuity.unsee(first, last)
-
-    # -- trades -------------------------------------------------------------------------------------------------
+    # -- trades and time ------------------------------------------------------------------------------------------
 
     def apply(self, trade: Trade, events: list[BarEvent]) -> None:
-        """Count one trade, once. Bars that this closes are told; call ``settle`` after a batch."""
-        if self.wanted_start is not None:
-            self.continuity.lower_floor(trade.first_id)
-        sighting = self.continuity.see(trade.first_id, trade.last_id)
-        if sighting is not Sighting.NEW:
-            if sighting is Sighting.DUPLICATE:
-                self.counts.duplicates += 1
-            else:
-                self.counts.overlaps += 1
+        """Count one trade, once, and emit the bars that it changes or closes; call ``settle`` after a batch."""
+        sighting = self.coverage.accept(trade)
+        if sighting is not NEW:
+            self._note_not_counted(sighting)
             return
-        self.counts.trades += trade.last_id - trade.first_id + 1
-        if self.last_trade is None or trade.last_id > self.last_trade.last_id:
-            self.last_trade = trade
-        if trade.is_placeholder:
-            self._dirty = True
-            if self._window.begins_nowhere and trade.time < self._origin and trade.first_id > 0:
-                self.continuity.lower_floor(trade.first_id - 1)  # the trade before the first bar is still wanted
-            return
-        minute = self._forming
-        if minute is not None and minute.open_time <= trade.time < minute.close_time:
-            minute.add(trade)
-        else:
-            self._dirty = True
-            minute = self._place(trade)
-            if minute is None:
-                return
-            if minute.last_id == NO_TRADE:
-                self._window.first_trade(minute)
-            minute.add(trade)
-            if minute.open_time > self._due:
-                self._due = minute.open_time
-                self._close_due(trade.time, events)
-        if minute.published is None and not self._is_past(minute.open_time):
-            events.append(BarEvent(BarEventKind.UPDATE, minute.forming_bar(), trade.time))
-        else:
-            self._dirty = True
-            self._incomplete.add(minute.open_time)
+        last_id = trade.last_id
+        self.counts.trades += last_id - trade.first_id + 1
+        if last_id > self._newest_id:
+            self._newest_id, self.last_trade = last_id, trade
+        self.minutes.add(trade, events)
+        if self._others:
+            for builder in self._others:
+                builder.add(trade, events)
 
     def settle(self, exchange_time: int, events: list[BarEvent]) -> None:
-        """After a batch: tell each closed bar that changed, once, when its ids are decided."""
-        if self.continuity.changed:
+        """After a batch: emit each closed bar that changed, once, when its ids are decided."""
+        have_ids_changed = self.continuity.changed
+        if have_ids_changed:
+            self._withdraw_refuted()
             self.continuity.changed = False
             self.gap_book.note(self.continuity.missing, self.continuity.proves)
-        elif not self._dirty:
-            return
-        self._dirty = False
-        self._close_due(exchange_time, events, decided_only=True)
-        self._review(exchange_time, events)
-        self._evict()
+        if have_ids_changed or self.minutes.is_dirty:
+            self.minutes.settle(exchange_time, events)
+        for builder in self._others:
+            builder.settle(exchange_time, events)
 
     def advance(self, ended: int, exchange_time: int, events: list[BarEvent]) -> None:
-        """Minutes that end by ``ended`` have ended by the clock."""
-        if self._frontier is None or ended < max(self._due, self._frontier) + MINUTE:
-            return
-        self._due = ended // MINUTE * MINUTE
-        self._close_due(exchange_time, events)
-        self._evict()
+        """Let minutes that end by ``ended`` have ended by the clock."""
+        self.minutes.advance(ended, exchange_time, events)
+        for builder in self._others:
+            builder.advance(ended, exchange_time, events)
 
-    @property
-    def next_end(self) -> int | None:
-        """When the next minute ends that is still to be closed or held."""
-        if self._frontier is None:
-            return None
-        return max(self._frontier, self._due) + MINUTE
+    def doubt(self, open_times: Sequence[int], trade: Trade, reason: str) -> None:
+        """Let minutes never be complete because of a trade that contradicts others.
 
-    # -- what the exchange says over REST -----------------------------------------------------------------------
+        Args:
+            open_times: Of the minutes.
+            trade: The trade, which is counted where its time says.
+            reason: Why, for people to see.
+        """
+        self.minutes.doubt(open_times)
+        self._doubts[trade.first_id, trade.last_id] = reason
+        while len(self._doubts) > DOUBTS_KEPT:
+            del self._doubts[next(iter(self._doubts))]
+
+    # -- ids that cannot follow -----------------------------------------------------------------------------------
+
+    def is_id_too_far(self, trade_id: int, time: int) -> bool:
+        """Whether an id lies too far ahead of those known to be believed of a trade of this time."""
+        newest, horizon = self.last_trade, self.continuity.horizon
+        if horizon == NO_TRADE or trade_id <= horizon + ID_JUMP_MAX:
+            return False
+        since = newest.time if newest is not None else self.minutes.timeline.frontier
+        return since is None or trade_id > horizon + ids_within(time - since)
+
+    def is_id_behind(self, trade: Trade) -> bool:
+        """Whether a trade is later than those of higher ids."""
+        newest = self.last_trade
+        if newest is not None:
+            return trade.last_id < newest.first_id and trade.time > newest.time + ORDER_TOLERANCE
+        frontier = self.minutes.timeline.frontier
+        return (
+            frontier is not None
+            and trade.last_id <= self.continuity.horizon
+            and trade.time > frontier + ORDER_TOLERANCE
+        )
+
+    def contradictions(self, trade: Trade) -> list[int]:
+        """Open times of the minutes whose trades say that this one's time is wrong, or theirs are."""
+        found = self.minutes.contradictions(trade)
+        if self.last_trade is not None and self.is_id_behind(trade):
+            return sorted({*found, ONE_MINUTE.floor(self.last_trade.time)})
+        return found
+
+    def begin_epoch(self, claim: Claim, horizon: int) -> None:
+        """Begin after a reset of the trade ids: the first bar is that of the next minute.
+
+        Args:
+            claim: The first trades of the new epoch.
+            horizon: Highest id of the epoch before.
+        """
+        self.minutes.begin_after(claim.last, ONE_MINUTE.floor(claim.last.time) + MINUTE)
+        self._newest_id, self.last_trade = claim.last.last_id, claim.last
+        first_id, moment = claim.first.first_id, datetime.fromtimestamp(claim.first.time // MICROSECONDS, UTC)
+        self._doubts[first_id, first_id] = f"trade ids were reset here, after {horizon}, at {moment}"
+
+    def rewind(self, exchange_time: int) -> None:
+        """Let no minute from this time on have ended: it is earlier than was thought."""
+        self.minutes.timeline.rewind(exchange_time)
+
+    def forget_newest(self) -> None:
+        """Hold no trade's time against that of the newest one: it may be that which is wrong."""
+        self._newest_id, self.last_trade = NO_TRADE, None
+
+    def _note_not_counted(self, sighting: Sighting) -> None:
+        if sighting is Sighting.DUPLICATE:
+            self.counts.duplicates += 1
+        elif sighting is Sighting.OVERLAP:
+            self.counts.overlaps += 1
+        else:
+            self.counts.inexact += 1
+
+    # -- from stored bars -----------------------------------------------------------------------------------------
+
+    def restore(self, bars: Sequence[Bar], disputed: Iterable[Gap] = ()) -> None:
+        """Continue from stored bars.
+
+        Args:
+            bars: Consecutive ones, oldest first; see ``plan_restore``.
+            disputed: Trade ids that sources contradicted each other about. Those of bars that are to be rebuilt
+                stay so: what the exchange states of them now is one of the truths.
+        """
+        self.minutes.restore(bars)
+        for gap in disputed:
+            if self.continuity.lacks(gap.first_id, gap.last_id):
+                self.continuity.dispute(gap.first_id, gap.last_id, gap.reason)
+
+    def reload(self, open_time: int, stored: Bar | None) -> None:
+        """Take back a minute that was requested, as it is stored; it is rebuilt whole."""
+        self.minutes.reload(open_time, stored)
+
+    # -- what the exchange says over REST -------------------------------------------------------------------------
+
+    def state_decimals(self, price: int, quantity: int) -> None:
+        """Take over the decimals of price tick and lot step that the exchange states."""
+        self.coverage.state_decimals(price, quantity)
 
     def start_found(self, trade_id: int) -> None:
-        """The last trade before the first bar ever has this id: fetch from it on."""
-        if self.wanted_start is not None:
-            self.wanted_start = None
+        """Fetch from this id on: it is the last trade before the first bar ever."""
+        if self.coverage.wanted_start is not None:
+            self.coverage.wanted_start = None
             self.continuity.lower_floor(trade_id)
 
     def begin_after(self, trade: Trade, exchange_time: int) -> None:
-        """Nothing was traded lately; this was the last trade. Bars begin with the current minute all the same."""
-        if self._frontier is None:
-            self._origin = self._frontier = ONE_MINUTE.floor(max(exchange_time, trade.time))
-            if trade.is_placeholder:
-                self.continuity.lower_floor(trade.first_id)
-            elif trade.time < self._origin:
-                self.continuity.anchor(trade.last_id, trade.last_id)
-                self._window.begin_after(trade.last_id, trade.price)
-            else:
-                self.continuity.lower_floor(trade.first_id)
-                self.wanted_start = self._origin
-        self.continuity.exists(trade.last_id)
+        """Begin bars with the current minute though nothing was traded lately; this was the last trade."""
+        self.minutes.begin_after(trade, exchange_time)
 
-    def unsettled(self) -> list[tuple[int, int]]:
-        """Ranges of minutes, by first and last open time, whose klines are wanted because nothing was traded."""
-        wanted = []
-        if self._frontier is not None:
-            later = self._window.times(self._frontier)
-            end = min(self._due, later[0] if later else self._due)
-            if end > self._frontier and not self._is_undecided(self._frontier):
-                wanted.append((self._frontier, end - MINUTE))
-        wanted += [
-            (first * MINUTE, last * MINUTE)
-            for first, last in self._withheld
-            if not self._is_undecided(first * MINUTE)
-        ]
-        return wanted
+    def newest_exists(self, trade_id: int, now: int) -> None:
+        """The exchange stated its newest id; ``now``: exchange time then, microseconds since the epoch."""
+        self.coverage.newest_id.note_raise(trade_id, now, self.continuity.horizon)
+        self.continuity.exists(trade_id)
 
-    def settled(self, klines: Mapping[int, Bar | None], exchange_time: int, events: list[BarEvent]) -> None:
-        """The exchange's klines of minutes in which no trade was seen; None where there is none."""
-        unseen = [
-            kline
-            for open_time, kline in sorted(klines.items())
-            if kline is not None and not kline.is_empty and self._is_unsettled(open_time)
-        ]
-        before, after, proven = NO_TRADE, None, False
-        if unseen:
-            before, after = (
-                self._window.id_before(unseen[0].open_time),
-                self._window.id_after(unseen[-1].open_time),
-            )
-            known_to = before + sum(kline.trade_count for kline in unseen)
-            # Where later trades are known, those of the klines are not to be had. The klines are proven if their
-            # counts meet the known ids at both ends.
-            proven = before != NO_TRADE and known_to + 1 == after
-        for open_time, kline in sorted(klines.items()):
-            if self._frontier is None or open_time > self._frontier:
-                break  # the minutes before it are not settled yet
-            if not self._is_unsettled(open_time):
-                continue
-            if kline is not None and not kline.is_empty:
-                if after is None:  # the stream brought nothing since: the trades may be there to be fetched
-                    if before == NO_TRADE:
-                        break
-                    self.continuity.exists(known_to)
-                    if self.continuity.lacks(before + 1, known_to):
-                        break
-                self._take_kline(kline, before, proven, exchange_time, events)
-                before += kline.trade_count if proven else 0
-            elif kline is not None and self._window.close_before(open_time) is not None:
-                minute = self._window.insert(Minute(self.symbol, open_time))
-                if open_time == self._frontier:
-                    self._close(minute, exchange_time, events)
-                else:
-                    self._tell(minute, exchange_time, events)
-            self._pass_over(open_time)
-        self._dirty = True
+    def _withdraw_refuted(self) -> None:
+        """Stop looking for ids that were stated too early."""
+        newest = self.last_trade
+        if newest is not None:
+            refuted = self.coverage.newest_id.take_refuted(newest.last_id, newest.time)
+            if refuted is not None:
+                self.continuity.withdraw(refuted.id_before, refuted.trade_id)
 
-    def _is_unsettled(self, open_time: int) -> bool:
-        """Whether this minute is held or withheld, and no missing trade may belong to it."""
-        number = open_time // MINUTE
-        is_passed_over = self._withheld.covers(number, number) or not self._is_past(open_time)
-        return is_passed_over and open_time not in self._window and not self._is_undecided(open_time)
+    def state_newest_id(self, trade_id: int, until: int, exchange_time: int, events: list[BarEvent]) -> None:
+        """Take what the exchange states of its newest id, and close the minutes that this shows to be empty.
 
-    def _take_kline(
-        self, kline: Bar, before: int, proven: bool, exchange_time: int, events: list[BarEvent]
-    ) -> None:
-        """A minute of which the exchange has a kline, but none of whose trades is to be had.
-
-        ``before``: the highest id before it, as far as is known; ``proven``: whether its ids follow from that.
+        Args:
+            trade_id: The newest id.
+            until: No trade before this time has a higher id, microseconds since the epoch.
+            exchange_time: Now.
+            events: Takes the closes.
         """
-        bar = replace(
-            kline,
-            first_trade_id=before + 1 if proven else NO_TRADE,
-            last_trade_id=before + kline.trade_count if proven else NO_TRADE,
-            previous_trade_id=before,
-            closed=True,
-            complete=proven,
-            revision=1,
-        )
-        minute = self._window.insert(Minute(self.symbol, kline.open_time, before))
-        self._window.resume(minute, bar)
-        if proven:
-            self.continuity.see(bar.first_trade_id, bar.last_trade_id)
-        self.counts.revisions += 1
-        self._publish(minute, bar, BarEventKind.REVISION, exchange_time, events)
+        newest, horizon = self.coverage.newest_id, self.continuity.horizon
+        if not newest.take(trade_id, until, horizon) and not self.minutes.timeline.is_waiting:
+            return
+        self.minutes.is_dirty = True
+        silent: dict[int, Bar | None] = {
+            open_time: empty_kline(self.symbol, open_time)
+            for first, last in self.unsettled()
+            for open_time in range(first, min(last, until - MINUTE) + 1, MINUTE)
+            if self._is_known_empty(open_time)
+        }
+        if silent:
+            self.settle_by_klines(silent, exchange_time, events)
 
-    def _pass_over(self, open_time: int) -> None:
-        """This minute is dealt with."""
-        if open_time == self._frontier:
-            self._frontier = open_time + MINUTE
-        else:
-            self._withheld.discard(open_time // MINUTE, open_time // MINUTE)
+    def _is_known_empty(self, open_time: int) -> bool:
+        """Whether a minute without a trade had none: all ids from before it to what was stated after it were seen.
+
+        Between trades it is enough that no id may still come: those that are not to be had stay unproven.
+        """
+        around, horizon = self.minutes.window.around(open_time), self.continuity.horizon
+        if around.id_after is not None:
+            return True
+        stated = self.coverage.newest_id.id_after(open_time + MINUTE, horizon)
+        return (
+            stated is not None
+            and around.id_before != NO_TRADE
+            and self.continuity.proves(around.id_before, stated)
+        )
+
+    def settle_by_klines(
+        self, klines: Mapping[int, Bar | None], exchange_time: int, events: list[BarEvent]
+    ) -> None:
+        """Settle minutes in which no trade was seen by the exchange's klines; None where it has none."""
+        self.minutes.settle_by_klines(klines, exchange_time, events)
 
     def adopt(self, bars: Sequence[Bar], exchange_time: int, events: list[BarEvent]) -> None:
-        """Whole minutes from the exchange's klines, oldest first, with the ids that counting gives."""
-        for bar in bars:
-            number = bar.open_time // MINUTE
-            if bar.open_time in self._window or self._frontier is None:
-                continue
-            if bar.open_time > self._frontier:
-                self._end_before(bar.open_time, exchange_time, events)
-            held = bar.open_time == self._frontier
-            if not held and not self._withheld.covers(number, number):
-                continue
-            if not bar.is_empty:
-                sighting = self.continuity.see(bar.first_trade_id, bar.last_trade_id)
-                if sighting is Sighting.OVERLAP:
-                    continue  # part of it was counted from trades, so the rest must come as trades too
-            minute = self._window.insert(Minute(self.symbol, bar.open_time, bar.previous_trade_id))
-            self._window.resume(minute, bar)
-            if held:
-                self._frontier = bar.close_time
-                self._publish(minute, bar, BarEventKind.CLOSE, exchange_time, events)
-            else:
-                self._withheld.discard(number, number)
-                self._publish(minute, replace(bar, revision=1), BarEventKind.REVISION, exchange_time, events)
-        self._dirty = True
+        """Take whole minutes that were made of the exchange's klines, oldest first."""
+        self.minutes.adopt(bars, exchange_time, events)
+
+    def count(self, klines: Sequence[Bar]) -> None:
+        """Take over final klines of closed minutes that lack trades, where their counts prove them."""
+        self.minutes.count(klines)
+
+    # -- what is missing ------------------------------------------------------------------------------------------
 
     @property
-    def minutes_left(self) -> int:
-        """Minutes that have ended and have no bar yet: they wait for their trades or for the exchange's klines."""
-        if self._frontier is None:
-            return 0
-        held = max(0, self._due - self._frontier) // MINUTE
-        return held + sum(last - first + 1 for first, last in self._withheld)
-
-    def gaps(self) -> tuple[Gap, ...]:
-        """Missing and unfillable ranges, and those filled lately, by id."""
-        filled = [Gap(first, last, GapState.FILLED, "") for first, last in self.gap_book.newest_filled]
-        return tuple(sorted((*self.continuity.gaps(), *filled), key=lambda gap: gap.first_id))
+    def wanted_start(self) -> int | None:
+        """Open time of the first minute ever, while the trade before it is not known."""
+        return self.coverage.wanted_start
 
     @property
     def lacks_something(self) -> bool:
         """Whether trades, klines or stored bars are wanted."""
-        if self.wanted_start is not None or self.continuity.missing or self._evicted:
+        if self.wanted_start is not None or self.continuity.missing or self.minutes.waits_for_reload:
             return True
-        passed_over = self._frontier is not None and (self._frontier < self._due or len(self._withheld) > 0)
-        return passed_over and bool(self.unsettled())
+        if self.ids.ready is not None:
+            return True
+        return self.minutes.timeline.is_waiting and bool(self.unsettled())
+
+    def unsettled(self) -> list[tuple[int, int]]:
+        """Ranges of minutes, by first and last open time, whose klines are wanted because nothing was traded."""
+        return self.minutes.unsettled()
+
+    def countable(self) -> list[tuple[int, int]]:
+        """Runs of closed minutes, by first and last open time, that lack ids between known ones."""
+        return self.minutes.countable()
 
     @property
-    def to_reopen(self) -> list[int]:
-        """Open times of minutes that left memory and are to change: ``reopen`` them."""
-        return list(self._evicted)
+    def forming_from(self) -> int | None:
+        """Lowest trade id known of a minute that has not closed."""
+        return self.minutes.forming_from
 
-    # -- where a trade goes -------------------------------------------------------------------------------------
+    def time_before(self, trade_id: int) -> int | None:
+        """Return the open time of the newest minute in memory that began before this trade, if there is one."""
+        return self.minutes.window.begun_before(trade_id)
 
-    def _place(self, trade: Trade) -> Minute | None:
-        """The minute of a trade; None where its bar is not in memory or none is wanted."""
-        open_time = ONE_MINUTE.floor(trade.time)
-        if self._frontier is None:
-            self._frontier = self._origin = self.wanted_start = open_time
-        minute = self._window.get(open_time)
-        if minute is not None:
-            return minute
-        if open_time < self._origin:
-            self._window.saw_before(trade)
-            return None
-        number = open_time // MINUTE
-        if self._is_past(open_time) and not self._withheld.covers(number, number):
-            self._evicted.setdefault(open_time, []).append((trade.first_id, trade.last_id))
-            return None
-        self._withheld.discard(number, number)
-        minute = self._window.insert(Minute(self.symbol, open_time, self._window.id_before(open_time)))
-        if self._forming is None or open_time > self._forming.open_time:
-            self._forming = minute
-        return minute
-
-    def _is_past(self, open_time: int) -> bool:
-        return self._frontier is not None and open_time < self._frontier
-
-    # -- closing ------------------------------------------------------------------------------------------------
-
-    def _close_due(
-        self, exchange_time: int, events: list[BarEvent], *, decided_only: bool = False, until: int | None = None
-    ) -> None:
-        """Close what has ended and was traded, in order; what was not traded before it is passed over.
-
-        ``decided_only``: what a repair brings late waits for the rest of its trades, as nothing is due just now.
-        ``until``: nothing from this open time on; else from what is due on.
-        """
-        if self._frontier is None:
-            return
-        for open_time in self._window.times(self._frontier, self._due if until is None else until):
-            if decided_only and self._is_undecided(open_time):
-                return
-            if open_time > self._frontier:
-                self._withheld.add(self._frontier // MINUTE, open_time // MINUTE - 1)
-            self._frontier = open_time + MINUTE
-            self._close(self._window[open_time], exchange_time, events)
-
-    def _end_before(self, open_time: int, exchange_time: int, events: list[BarEvent]) -> None:
-        """A bar from here on is known, so whatever is before it has ended: close it, or pass it over."""
-        assert self._frontier is not None
-        self._due = max(self._due, open_time)
-        self._close_due(exchange_time, events, until=open_time)
-        if self._frontier < open_time:
-            self._withheld.add(self._frontier // MINUTE, open_time // MINUTE - 1)
-            self._frontier = open_time
-
-    def _close(self, minute: Minute, exchange_time: int, events: list[BarEvent]) -> None:
-        bar = self._closed_bar(minute, revision=0)
-        self.counts.closes += 1
-        self.counts.incomplete_closes += not bar.complete
-        self._publish(minute, bar, BarEventKind.CLOSE, exchange_time, events)
-
-    def _closed_bar(self, minute: Minute, revision: int) -> Bar:
-        close_before = self._window.close_before(minute.open_time)
-        return minute.closed_bar(
-            previous_id=self._window.id_before(minute.open_time),
-            previous_close=minute.last_price if close_before is None else close_before,
-            complete=self._is_complete(minute),
-            revision=revision,
+    def statistics(self, *, live: bool) -> SymbolStatistics:
+        """How the symbol fares at this moment; ``live``: whether its stream is connected."""
+        last, minutes = self.last_trade, self.minutes
+        filled = [Gap(first, last_id, GapState.FILLED, "") for first, last_id in self.gap_book.newest_filled]
+        doubted = [Gap(first, last_id, GapState.UNFILLABLE, why) for (first, last_id), why in self._doubts.items()]
+        return SymbolStatistics(
+            symbol=self.symbol,
+            live=live,
+            last_trade_id=last.last_id if last else NO_TRADE,
+            last_trade_time=last.time if last else None,
+            last_price=last.price if last else None,
+            lag=self.lag,
+            trades=self.counts.trades,
+            duplicates=self.counts.duplicates,
+            overlaps=self.counts.overlaps,
+            inexact=self.counts.inexact,
+            ids_refused=self.ids.refused,
+            closes=minutes.counts.closes,
+            incomplete_closes=minutes.counts.incomplete_closes,
+            revisions=minutes.counts.revisions,
+            gaps=tuple(sorted((*self.continuity.gaps(), *filled, *doubted), key=lambda gap: gap.first_id)),
+            gaps_found=self.gap_book.found,
+            gaps_filled=self.gap_book.filled,
+            minutes_left=minutes.timeline.minutes_left,
         )
 
-    def _publish(
-        self, minute: Minute, bar: Bar, kind: BarEventKind, exchange_time: int, events: list[BarEvent]
-    ) -> None:
-        minute.published = bar
-        if bar.complete:
-            self._incomplete.discard(bar.open_time)
-        else:
-            self._incomplete.add(bar.open_time)
-        events.append(BarEvent(kind, bar, exchange_time, self._next_position()))
-
-    # -- revising -----------------------------------------------------------------------------------------------
-
-    def _review(self, exchange_time: int, events: list[BarEvent]) -> None:
-        """Tell the closed bars that changed and whose ids are decided, one revision each."""
-        if not self._incomplete:
-            return
-        changed_until = None
-        for open_time in self._window.times(min(self._incomplete)):
-            if not self._is_past(open_time):
-                break
-            minute = self._window[open_time]
-            # An empty bar repeats the close right before it: between bars that are apart, others may be stored.
-            repeats = changed_until == open_time and minute.trade_count == 0
-            if (open_time in self._incomplete or repeats) and not self._is_undecided(open_time):
-                before = minute.last_price if minute.published is None else minute.published.close
-                self._tell(minute, exchange_time, events)
-                if minute.last_price != before:
-                    changed_until = minute.close_time
-
-    def _tell(self, minute: Minute, exchange_time: int, events: list[BarEvent]) -> None:
-        """Tell a closed bar as it now is, if that differs from what was told."""
-        published = minute.published
-        bar = self._closed_bar(minute, revision=1 if published is None else published.revision + 1)
-        if published is not None:
-            if not bar.complete and (published.complete or bar.trade_count < published.trade_count):
-                return  # rebuilt from less than was once counted: what was told is nearer the truth
-            known = replace(published, revision=bar.revision, previous_trade_id=bar.previous_trade_id)
-            if bar == known:
-                return
-        self.counts.revisions += 1
-        self._publish(minute, bar, BarEventKind.REVISION, exchange_time, events)
-
-    # -- proof --------------------------------------------------------------------------------------------------
-
-    def _is_complete(self, minute: Minute) -> bool:
-        """Whether every id from the bar before to the bar after was seen."""
-        before, after = self._window.id_before(minute.open_time), self._window.id_after(minute.open_time)
-        if before == NO_TRADE or after is None:
-            return False
-        if minute.last_id != NO_TRADE:
-            before, after = min(before, minute.first_id), max(after, minute.last_id)
-        return self.continuity.proves(before, after)
-
-    def _is_undecided(self, open_time: int) -> bool:
-        """Whether a missing id may belong to this minute."""
-        before, after = self._window.id_before(open_time), self._window.id_after(open_time)
-        first = before + 1 if before != NO_TRADE else self.continuity.floor or 0
-        return self.continuity.lacks(first, self.continuity.horizon if after is None else after - 1)
-
-    # -- bounded memory -----------------------------------------------------------------------------------------
-
-    def _evict(self) -> None:
-        """Let old minutes go, oldest first; one that may still change stays while there is room."""
-        if self._frontier is None:
-            return
-        oldest_kept = self._frontier - WINDOW_MINUTES * MINUTE
-        while (open_time := self._window.oldest) is not None and open_time < oldest_kept:
-            if len(self._window) <= WINDOW_MINUTES_MAX and self._may_change(open_time):
-                return
-            self._window.drop_oldest()
-            self._withheld.discard(0, open_time // MINUTE)
-            self._incomplete.discard(open_time)
-
-    def _may_change(self, open_time: int) -> bool:
-        """Whether this minute, the oldest in memory, may change or be what one passed over before it builds on."""
-        later = self._window.second_oldest or open_time + MINUTE
-        if self._withheld.overlaps(0, later // MINUTE):
-            return True
-        if open_time not in self._incomplete:
-            return False
-        return (
-            self.wanted_start is not None
-            or self._window.id_after(open_time) is None
-            or self._is_undecided(open_time)
-        )
-
-
-def _last_before(bar: Bar, known: int) -> int:
-    """The highest id before a stored bar, as far as is known: not one of its own."""
-    return known if bar.is_empty else min(known, bar.first_trade_id - 1)
-
-
-def _is_beside_a_hole(bars: Sequence[Bar], number: int) -> bool:
-    """Whether a complete bar is next to one that is to be rebuilt or is not there, or is the newest."""
-    if number == len(bars) - 1:
-        return True
-    after, before = bars[number + 1], bars[number - 1] if number else None
-    if not after.complete or after.open_time > bars[number].close_time:
-        return True
-    return before is not None and (not before.complete or before.close_time < bars[number].open_time)
+    @property
+    def next_end(self) -> int | None:
+        """When the next minute ends that is still to be closed or held."""
+        return self.minutes.timeline.next_end

@@ -1,7 +1,7 @@
-"""Bars as columns, and back: the one place where scaled integers meet exact decimal columns.
+"""Convert bars to columns and back: the only module that maps scaled integers to exact decimal columns.
 
 A stored row is one revision of one closed 1-minute bar. Its columns are named as the bar's fields are; trade ids
-are NULL in a bar without trades. ``position`` is the place of that revision in the journal's order.
+are NULL in a bar without trades. ``position`` is that revision's place in the journal's order.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,11 +12,13 @@ import pyarrow as pa
 
 from candled.domain.bar import NO_TRADE, Bar
 from candled.domain.event import BarEvent
-from candled.domain.numbers import DECIMALS, format_units
+from candled.domain.numbers import DECIMALS, PRODUCT_DECIMALS, format_units
+from candled.history.column_names import ROW_COLUMNS
 
 PRICE: Final = pa.decimal128(18, DECIMALS)
 VOLUME: Final = pa.decimal128(28, DECIMALS)
 QUOTE_VOLUME: Final = pa.decimal128(38, DECIMALS)
+"""Where the exchange truncates each fill to eight decimals; see ``row_schema``."""
 _TIME: Final = pa.timestamp("us", tz="UTC")
 
 SEGMENT_SCHEMA: Final = pa.schema(
@@ -40,52 +42,52 @@ SEGMENT_SCHEMA: Final = pa.schema(
         pa.field("position", pa.int64(), nullable=False),
     ]
 )
-"""Columns of a sealed file: its symbol and interval stand in its path."""
+"""Columns of a sealed file: symbol and interval are in its path."""
 
 ROW_SCHEMA: Final = SEGMENT_SCHEMA.insert(0, pa.field("symbol", pa.string(), nullable=False))
-"""Columns of everything that holds more than one symbol: the journal and the recent files."""
+"""Columns of files with more than one symbol: the journal and the recent files."""
 
-ROW_COLUMNS: Final = tuple(ROW_SCHEMA.names)
-BAR_COLUMNS: Final = (
-    "symbol",
-    "interval",
-    "open_time",
-    "close_time",
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "quote_volume",
-    "trade_count",
-    "taker_buy_volume",
-    "taker_buy_quote_volume",
-    "first_trade_id",
-    "last_trade_id",
-    "closed",
-    "complete",
-    "revision",
-)
-"""Columns of the view ``bars``, in order."""
+assert tuple(ROW_SCHEMA.names) == ROW_COLUMNS
+
+
+def row_schema(quote_decimals: int) -> pa.Schema:
+    """Return ``ROW_SCHEMA`` for quote volumes of ``decimals`` decimals: one scale per directory."""
+    schema = ROW_SCHEMA
+    for name in _QUOTES:
+        index = schema.get_field_index(name)
+        schema = schema.set(index, pa.field(name, pa.decimal128(38, quote_decimals), nullable=False))
+    return schema
+
+
+def cast_rows(rows: pa.Table) -> pa.Table:
+    """Cast rows, or some columns of them, from a database, where any may be null, to their own schema."""
+    schema = row_schema(rows.schema.field(_QUOTES[0]).type.scale)
+    return rows.cast(pa.schema([schema.field(name) for name in rows.schema.names]))
+
 
 _BAR_FIELDS: Final = tuple(ROW_SCHEMA)[:-1]
-"""Those that a bar has itself; the last one, ``position``, is its event's."""
+"""Columns of the bar itself; the last column, ``position``, is the event's."""
 _BAR_VALUES: Final = attrgetter(*(field.name for field in _BAR_FIELDS))
+_SCALES: Final = (DECIMALS, PRODUCT_DECIMALS)
+_QUOTES: Final = ("quote_volume", "taker_buy_quote_volume")
 _BYTES = 16  # of a decimal128
 
 
 def rows_from_events(events: Sequence[BarEvent]) -> pa.Table:
-    """One row for each event, in their order.
+    """Convert events to rows, one for each, in order.
 
     Raises:
-        ValueError: a number does not fit its column; the text names the bar.
+        ValueError: a number does not fit its column; the text names the bar. Or quote volumes differ in scale.
     """
     if not events:
         return ROW_SCHEMA.empty_table()
     bars = [event.bar for event in events]
-    # Transposed in one go: attribute by attribute costs four times as much with thousands of symbols.
+    if len(scales := {bar.quote_decimals for bar in bars}) != 1:
+        raise ValueError(f"bars of quote volumes with {sorted(scales)} decimals do not go into one table")
+    schema = row_schema(*scales)
+    # Transposed at once: attribute by attribute costs four times as much with thousands of symbols.
     columns: list[pa.Array] = []
-    for field, values in zip(_BAR_FIELDS, zip(*map(_BAR_VALUES, bars), strict=True), strict=True):
+    for field, values in zip(tuple(schema)[:-1], zip(*map(_BAR_VALUES, bars), strict=True), strict=True):
         if pa.types.is_decimal(field.type):
             columns.append(_decimals(values, field, bars))
         elif field.nullable:
@@ -93,11 +95,12 @@ def rows_from_events(events: Sequence[BarEvent]) -> pa.Table:
         else:
             columns.append(pa.array(values, field.type))
     columns.append(pa.array([event.position for event in events], pa.int64()))
-    return pa.table(columns, schema=ROW_SCHEMA)
+    return pa.table(columns, schema=schema)
 
 
 def bars_from_rows(table: pa.Table, interval: str) -> list[Bar]:
-    """The bars of a table that has the row columns, in its order. All are closed."""
+    """Convert a table with the row columns to bars, in order. All are closed."""
+    quote_decimals = table.schema.field(_QUOTES[0]).type.scale
     return [
         Bar(
             symbol=symbol,
@@ -119,6 +122,7 @@ def bars_from_rows(table: pa.Table, interval: str) -> list[Bar]:
             closed=True,
             complete=complete,
             revision=revision,
+            quote_decimals=quote_decimals,
         )
         for (
             symbol,
@@ -144,7 +148,7 @@ def bars_from_rows(table: pa.Table, interval: str) -> list[Bar]:
 
 
 def positions_from_rows(table: pa.Table) -> list[int]:
-    """Each row's place in the journal's order."""
+    """Return the position of each row in the journal's order."""
     positions: list[int] = table.column("position").to_pylist()
     return positions
 
@@ -162,7 +166,7 @@ def _decimals(values: Sequence[int], field: pa.Field, bars: Sequence[Bar]) -> pa
 
 
 def column_values(column: pa.ChunkedArray) -> Iterable[Any]:
-    """A column as Python values: decimals in units of 10^-8, times in microseconds since the epoch."""
+    """Convert a column to Python values: decimals in units of their scale, times in microseconds."""
     if pa.types.is_decimal(column.type):
         return [value for chunk in column.chunks for value in _units(chunk)]
     if pa.types.is_timestamp(column.type):
@@ -173,7 +177,7 @@ def column_values(column: pa.ChunkedArray) -> Iterable[Any]:
 
 
 def _units(array: pa.Array) -> Iterable[int]:
-    if array.type.scale != DECIMALS or array.null_count:
+    if array.type.scale not in _SCALES or array.null_count:
         raise ValueError(f"expected exact decimals with {DECIMALS} places, not {array.type}")
     buffer = array.buffers()[1]
     words = memoryview(buffer)[array.offset * _BYTES : (array.offset + len(array)) * _BYTES]

@@ -1,45 +1,57 @@
-"""Trade ids that the exchange does not have, kept beside the bars that lack them, so that these can say why."""
+"""Trade ids that prove nothing, recorded beside the bars that lack them, with the reason.
+
+The exchange does not have them, or sources contradict each other about them.
+"""
 
 import json
 from collections.abc import Collection
-from functools import partial
 from pathlib import Path
 
 import attrs
 
 from candled.history.directory import UNFILLABLE
-from candled.history.files import Files
+from candled.history.durable_io import Files
 
 
 @attrs.frozen(slots=True)
 class Unfillable:
-    """Trade ids ``first_id..last_id`` of one symbol, both included, that the repair has given up."""
+    """Trade ids ``first_id..last_id`` of one symbol, both included, that the repair gave up."""
 
     symbol: str
     first_id: int
     last_id: int
     reason: str
-    """Why, in the words of the status."""
+    """Reason, as the status shows it."""
+    is_disputed: bool = False
+    """Whether sources contradict each other about them."""
 
 
 def read_unfillable(root: Path) -> list[Unfillable]:
-    """What is recorded in a data directory; nothing if there is no record or it cannot be read."""
+    """Read the record of a data directory; empty if there is none or it cannot be read."""
     try:
-        rows = json.loads((root / UNFILLABLE).read_text("utf-8"))
-        return [Unfillable(**row) for row in rows]
-    except (FileNotFoundError, ValueError, TypeError):  # it explains and proves nothing: no reason to stop
+        return parse_unfillable((root / UNFILLABLE).read_bytes())
+    except FileNotFoundError:
         return []
+
+
+def parse_unfillable(content: bytes) -> list[Unfillable]:
+    """Parse the content of a record; empty if it is none."""
+    try:
+        return [Unfillable(**row) for row in json.loads(content)]
+    except (ValueError, TypeError):  # it only explains and proves nothing: not worth stopping
+        return []
+
+
+def encode_unfillable(ranges: Collection[Unfillable]) -> bytes:
+    """Return the content of a record."""
+    text = json.dumps([attrs.asdict(each) for each in ranges], indent=1)
+    return f"{text}\n".encode()
 
 
 def write_unfillable(root: Path, ranges: Collection[Unfillable], files: Files) -> None:
     """Replace the record, durably.
 
     Raises:
-        OSError: the disk does not take it.
+        OSError: a write failed.
     """
-    text = json.dumps([attrs.asdict(each) for each in ranges], indent=1)
-    files.publish(root / UNFILLABLE, partial(_write, text=text))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text + "\n", "utf-8")
+    files.publish(root / UNFILLABLE, encode_unfillable(ranges))

@@ -1,44 +1,50 @@
-"""Looking a data directory over: what is damaged, missing, doubled, unproven, or not what the exchange says.
+"""Verify a data directory: find damaged, missing, duplicate and unproven bars, and differences to klines.
 
-Works on files alone, beside a running daemon too. Blocking.
+Works on files only, even while a daemon runs. Blocking.
 """
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
-from candled.history import query, reader
-from candled.history.columns import ROW_SCHEMA, rows_from_events
+from candled.history import database, sql
+from candled.history.checksums import FileChecks
+from candled.history.columns import rows_from_events
+from candled.history.damage import DAMAGED
 from candled.history.directory import JOURNAL, hold_directory, is_data_directory, is_held, read_identity
+from candled.history.durable_io import Files
 from candled.history.errors import DataDirectoryError
-from candled.history.files import Files
 from candled.history.journal import JournalDamagedError, journal_files, open_journal
-from candled.history.names import Recent, Segment, live_recents, live_segments
+from candled.history.lost import LostMinutes, read_lost, write_lost
+from candled.history.query import connect
+from candled.history.segments import paths
+from candled.history.segments.names import Recent, Segment, live_recents, live_segments
 from candled.history.unfillable import Unfillable, read_unfillable
 
 Progress = Callable[[int, int, str], None]
-"""Called with files done, files in all, and what is at hand."""
+"""Called with files done, files in total, and the name of the current file."""
 
-_COMPARED: Final = (
-    *("open", "high", "low", "close", "volume", "quote_volume", "trade_count"),
-    *("taker_buy_volume", "taker_buy_quote_volume"),
+PRICES_AND_VOLUME: Final = ("open", "high", "low", "close", "volume")
+"""What every exchange's kline states."""
+NINE_FIELDS: Final = (
+    *PRICES_AND_VOLUME,
+    *("quote_volume", "trade_count", "taker_buy_volume", "taker_buy_quote_volume"),
 )
+"""What a kline states that carries all that a bar says of its trades."""
 
 _REASONS_MAX: Final = 3
-"""Ranges named of one finding."""
+"""Maximum number of ranges named in one finding."""
 
 
 class FindingKind(Enum):
-    """What is wrong."""
+    """Kind of a finding."""
 
     DAMAGED_FILE = "damaged file"
     DUPLICATE = "duplicate"
@@ -46,16 +52,16 @@ class FindingKind(Enum):
     TRADE_IDS = "trade ids"
     INCOMPLETE = "incomplete"
     CONTRADICTION = "contradiction"
-    """A bar whose own numbers cannot be."""
+    """A bar whose own numbers contradict each other."""
     DIFFERENT = "different"
-    """Not what the exchange's kline says."""
+    """Differs from the exchange's kline."""
     NOT_STORED = "not stored"
     """The exchange has a kline, the history no bar."""
 
 
 @attrs.frozen
 class Finding:
-    """One thing that is wrong: of which symbol and when, ``start <= open time < end`` in microseconds."""
+    """One problem, with its symbol and time range: ``start <= open time < end`` in microseconds."""
 
     kind: FindingKind
     text: str
@@ -73,57 +79,88 @@ def verify(
     data_dir: Path,
     *,
     klines: Iterable[Bar] = (),
+    compared: Sequence[str] = NINE_FIELDS,
     progress: Progress = lambda _done, _all, _what: None,
 ) -> list[Finding]:
-    """Everything that is wrong in a data directory, by symbol and time; nothing if it is whole.
+    """Return every finding in a data directory, by symbol and time; empty if it is intact.
 
     Args:
         data_dir: The data directory.
-        klines: The exchange's own 1-minute bars, to compare the nine fields of a kline with.
-        progress: Told of each file read.
+        klines: The exchange's own 1-minute bars, to compare the stored ones with.
+        compared: Names of the fields that its klines state.
+        progress: Called for each file read.
 
     Raises:
-        DataDirectoryError: it is no data directory that can be read.
+        DataDirectoryError: it is not a readable data directory.
     """
     root = data_dir.absolute()
-    reader.check_readable(root)
+    connect.check_readable(root)
     damaged = [*find_damaged(root, progress), *_journal_at_rest(root)]
     bad = {finding.path for finding in damaged}
-    sealed = [path for path in map(Path, _paths(root, "sealed")) if path not in bad]
-    recent = [path for path in map(Path, _paths(root, "recent")) if path not in bad]
-    return damaged + _Checks(root, sealed, recent, read_unfillable(root)).run(list(klines))
+    whole = [file for file in _live_files(root) if paths.file_path(root, file) not in bad]
+    sealed = [paths.file_path(root, file) for file in whole if isinstance(file, Segment)]
+    recent = [paths.file_path(root, file) for file in whole if isinstance(file, Recent)]
+    listed = {"sealed": sealed, "recent": recent}
+    return damaged + check_files(root, listed, list(klines), compared, read_unfillable(root))
+
+
+def check_files(
+    root: Path,
+    listed: Mapping[str, Sequence[Path]],
+    klines: Sequence[Bar],
+    compared: Sequence[str],
+    unfillable: Sequence[Unfillable] = (),
+) -> list[Finding]:
+    """Return what is wrong with the bars in undamaged files.
+
+    Args:
+        root: The data directory, or a folder like one.
+        listed: Its ``sealed`` and ``recent`` files.
+        klines: The exchange's own 1-minute bars, to compare the stored ones with.
+        compared: Names of the fields that its klines state.
+        unfillable: Which trades the exchange does not have.
+    """
+    return _Checks(root, listed["sealed"], listed["recent"], unfillable).run(klines, compared)
 
 
 def find_damaged(root: Path, progress: Progress = lambda _done, _all, _what: None) -> list[Finding]:
-    """The files that count and cannot be read whole, by every page's checksum."""
-    paths = [Path(path) for kind in ("sealed", "recent") for path in _paths(root, kind)]
+    """Return the live files whose content does not match the checksum in their names."""
     found = []
-    for number, path in enumerate(paths):
-        progress(number, len(paths), path.name)
+    checks = FileChecks()
+    files = _live_files(root)
+    for number, file in enumerate(files):
+        path = paths.file_path(root, file)
+        progress(number, len(files), path.name)
         try:
-            pq.ParquetFile(path, page_checksum_verification=True).read()
+            damaged = checks.find_damaged([(path, file.checksum)])
         except FileNotFoundError:
-            continue  # superseded and removed since it was listed
-        except (pa.ArrowException, OSError) as error:
-            text = f"{path} is damaged ({str(error).splitlines()[0]}): `candled repair` sets it aside."
-            found.append(Finding(FindingKind.DAMAGED_FILE, text, path=path))
-    progress(len(paths), len(paths), "")
+            continue  # superseded and removed since the listing
+        if damaged:
+            text = f"{path} is damaged ({DAMAGED}): `candled repair` sets it aside."
+            finding = Finding(FindingKind.DAMAGED_FILE, text, path=path)
+            if isinstance(file, Segment):
+                finding = attrs.evolve(finding, symbol=file.symbol, start=file.start, end=file.end)
+            found.append(finding)
+    progress(len(files), len(files), "")
     return found
 
 
 def set_damaged_aside(
     data_dir: Path, *, exchange: str = "", progress: Progress = lambda _done, _all, _what: None
 ) -> list[Finding]:
-    """Set damaged files aside, so that the next start makes them again from what there is and fetches the rest.
+    """Set damaged files aside, so that the next start rebuilds them from the journal and fetches the rest.
 
     Raises:
         DataDirectoryError: the directory cannot be used, or a daemon holds it.
     """
     if not is_data_directory(data_dir):
-        raise DataDirectoryError(f"{data_dir} is not a candled data directory: give the one that holds the bars")
+        raise DataDirectoryError(
+            f"Directory {data_dir} is not a candled data directory: give the one that holds the bars."
+        )
     files = Files()
     with hold_directory(data_dir.absolute(), exchange=exchange, files=files) as directory:
         damaged = find_damaged(directory.path, progress)
+        _record_lost(damaged, directory.path, files)
         for finding in damaged:
             assert finding.path is not None
             directory.set_aside(finding.path, files)
@@ -134,7 +171,7 @@ def set_damaged_aside(
 
 
 def find_damaged_journal(root: Path) -> list[Finding]:
-    """The journal, if it does not open or cannot be read whole. Looks at a copy, and so changes nothing."""
+    """Return the journal if it does not open or read completely; works on a copy, so changes nothing."""
     path = root / JOURNAL
     with tempfile.TemporaryDirectory(prefix="candled-verify-") as folder:
         for file in journal_files(path):
@@ -148,7 +185,7 @@ def find_damaged_journal(root: Path) -> list[Finding]:
 
 
 def _journal_at_rest(root: Path) -> list[Finding]:
-    """As ``find_damaged_journal``, while no process holds the directory: one that does has read it itself."""
+    """Return ``find_damaged_journal`` while no process holds the directory: one that does has read it itself."""
     before = read_identity(root)
     if is_held(root):
         return []
@@ -159,27 +196,34 @@ def _journal_at_rest(root: Path) -> list[Finding]:
     return [] if is_held(root) or read_identity(root) != before else found
 
 
-def _paths(root: Path, kind: str) -> list[str]:
-    live: Sequence[Segment | Recent]
-    if kind == "recent":
-        live = live_recents(reader.find_recents(root))
-        return [str(reader.recent_path(root, recent)) for recent in live]
-    return [str(reader.segment_path(root, segment)) for segment in live_segments(reader.find_segments(root))]
+def _record_lost(damaged: Iterable[Finding], root: Path, files: Files) -> None:
+    """Record the minutes of sealed files, so that the next start fetches them again."""
+    lost = {
+        LostMinutes(found.symbol, found.start, found.end)
+        for found in damaged
+        if found.start is not None and found.end is not None and found.start > 0
+    }
+    if lost:
+        write_lost(root, sorted(lost.union(read_lost(root))), files)
+
+
+def _live_files(root: Path) -> list[Segment | Recent]:
+    return [*live_segments(paths.find_segments(root)), *live_recents(paths.find_recents(root))]
 
 
 class _Checks:
-    """The checks that SQL makes over the files that can be read."""
+    """The checks in SQL over all readable files."""
 
     def __init__(
         self, root: Path, sealed: Sequence[Path], recent: Sequence[Path], unfillable: Sequence[Unfillable]
     ) -> None:
         self._unfillable = unfillable
-        self._connection = reader.open_memory_database()
-        sealed_files = [reader.escape(str(path)) for path in sealed or [reader.empty_segment(root)]]
-        recent_files = [reader.escape(str(path)) for path in recent or [reader.empty_recent(root)]]
-        self._sealed = query.sealed_rows(query.file_list(sealed_files))
-        minutes = query.minutes(self._sealed, query.recent_rows(query.file_list(recent_files)))
-        # A row knows the bar before it: where that ends, and the highest trade id that was known then.
+        self._connection = database.open_memory_database()
+        sealed_files = [paths.escape(str(path)) for path in sealed or [paths.empty_segment(root)]]
+        recent_files = [paths.escape(str(path)) for path in recent or [paths.empty_recent(root)]]
+        self._sealed = sql.sealed_rows(sql.file_list(sealed_files))
+        minutes = sql.minutes(self._sealed, sql.recent_rows(sql.file_list(recent_files)))
+        # Each row is joined with the bar before it: its end, and the highest trade id known then.
         self._connection.execute(f"CREATE TABLE minutes AS FROM ({minutes})")
         self._connection.execute(
             "CREATE VIEW steps AS SELECT *, lag(close_time) OVER by_time AS expected, "
@@ -187,12 +231,12 @@ class _Checks:
             "FROM minutes WINDOW by_time AS (PARTITION BY symbol ORDER BY open_time)"
         )
 
-    def run(self, klines: Sequence[Bar]) -> list[Finding]:
+    def run(self, klines: Sequence[Bar], compared: Sequence[str]) -> list[Finding]:
         try:
             found = [*self._duplicates(), *self._holes(), *self._ids()]
             found += [*self._incomplete(), *self._contradictions()]
             if klines:
-                found += self._compared(klines)
+                found += self._compared(klines, compared)
         finally:
             self._connection.close()
         return sorted(found, key=lambda finding: (finding.symbol, finding.start or 0))
@@ -208,13 +252,15 @@ class _Checks:
     def _holes(self) -> Iterable[Finding]:
         sql = "SELECT symbol, epoch_us(expected), epoch_us(open_time) FROM steps WHERE open_time > expected"
         for symbol, start, end in self._rows(sql):
-            text = f"{(end - start) // 60_000_000} minutes have no bar."
+            text = f"{_counted((end - start) // 60_000_000, 'minute has', 'minutes have')} no bar."
             yield Finding(FindingKind.HOLE, text, symbol, start, end)
 
     def _ids(self) -> Iterable[Finding]:
         sql = (
             "SELECT symbol, epoch_us(open_time), epoch_us(close_time), known_id, "
-            "coalesce(first_trade_id, previous_trade_id + 1) AS next_id FROM steps WHERE next_id <> known_id + 1"
+            "coalesce(first_trade_id, previous_trade_id + 1) AS next_id FROM steps WHERE next_id <> known_id + 1 "
+            # A complete bar accounts for ids since the bar before: placeholders, or ids of a neighbour.
+            "AND NOT (complete AND previous_trade_id = known_id)"
         )
         for symbol, start, end, known, first in self._rows(sql):
             if first > known:
@@ -233,7 +279,8 @@ class _Checks:
             "FROM minutes WHERE NOT complete) GROUP BY symbol, run"
         )
         for symbol, start, end, count, first, last, before in self._rows(sql):
-            text = f"{count} bars are not proven complete.{self._why(symbol, before, last)}"
+            bars = _counted(count, "bar is", "bars are")
+            text = f"{bars} not proven complete.{self._why(symbol, before, last)}"
             yield Finding(FindingKind.INCOMPLETE, text, symbol, start, end, first, last)
 
     def _contradictions(self) -> Iterable[Finding]:
@@ -241,17 +288,16 @@ class _Checks:
             "SELECT symbol, epoch_us(open_time), epoch_us(close_time) FROM minutes WHERE "
             "low > least(open, close) OR high < greatest(open, close) OR volume < taker_buy_volume "
             "OR quote_volume < taker_buy_quote_volume OR last_trade_id - first_trade_id + 1 < trade_count "
-            "OR (trade_count = 0) <> (volume = 0) OR close_time <> open_time + INTERVAL 1 MINUTE "
-            "OR complete AND last_trade_id - first_trade_id + 1 <> trade_count"
+            "OR (trade_count = 0) <> (volume = 0) OR close_time <> open_time + INTERVAL 1 MINUTE"
         )
         for symbol, start, end in self._rows(sql):
             text = "The bar's own numbers contradict each other."
             yield Finding(FindingKind.CONTRADICTION, text, symbol, start, end)
 
-    def _compared(self, klines: Sequence[Bar]) -> Iterable[Finding]:
+    def _compared(self, klines: Sequence[Bar], compared: Sequence[str]) -> Iterable[Finding]:
         events = [BarEvent(BarEventKind.CLOSE, bar, bar.close_time) for bar in klines]
-        self._connection.register("klines", rows_from_events(events).cast(ROW_SCHEMA))
-        fields = ", ".join(f"CASE WHEN bar.{name} <> kline.{name} THEN '{name}' END" for name in _COMPARED)
+        self._connection.register("klines", rows_from_events(events))
+        fields = ", ".join(f"CASE WHEN bar.{name} <> kline.{name} THEN '{name}' END" for name in compared)
         sql = (
             "SELECT kline.symbol, epoch_us(kline.open_time), epoch_us(kline.close_time), bar.symbol IS NULL, "
             f"concat_ws(', ', {fields}) AS differing FROM klines kline "
@@ -265,7 +311,7 @@ class _Checks:
                 yield Finding(FindingKind.DIFFERENT, text, symbol, start, end)
 
     def _why(self, symbol: str, before: int | None, after: int | None) -> str:
-        """What the repair has found out of ids that lie between these two, or are one of them."""
+        """Return the recorded reasons for missing ids that lie between these two, or are one of them."""
         if before is None or after is None:
             return ""
         reasons = [
@@ -278,3 +324,7 @@ class _Checks:
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql).fetchall()
+
+
+def _counted(count: int, one: str, more: str) -> str:
+    return f"1 {one}" if count == 1 else f"{count} {more}"

@@ -1,4 +1,4 @@
-"""Who may come in: bearer tokens from a file, for every port."""
+"""Bearer tokens from a file, for every port."""
 
 import hashlib
 import hmac
@@ -24,18 +24,18 @@ class BearerTokens:
         self._seen = self._stamp()
 
     def allow(self, authorization: str | None) -> bool:
-        """Whether the value of an ``authorization`` header carries one of the tokens."""
+        """Return whether an ``authorization`` header carries one of the tokens."""
         if authorization is None or authorization[: len(_SCHEME)].lower() != _SCHEME:
             return False
         digest = hashlib.sha256(authorization[len(_SCHEME) :].strip().encode()).digest()
-        # Every token is compared, in constant time: how long it takes tells nothing.
+        # Compare every token in constant time, so that timing reveals nothing.
         return sum(hmac.compare_digest(digest, each) for each in self._digests) > 0
 
     def reload(self) -> bool:
-        """Read the file again if it has changed; whether it had.
+        """Read the file again if it has changed; return whether it had.
 
         Raises:
-            UserError: it cannot be used as it is now; the tokens stay as they were.
+            UserError: it cannot be used; the current tokens stay.
         """
         stamp = self._stamp()
         if stamp == self._seen:
@@ -56,9 +56,9 @@ class BearerTokens:
             lines = self._path.read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise UserError(f"tokens file {self._path} cannot be read: {reason}; give one token a line") from None
+            raise UserError(f"Tokens file {self._path} cannot be read: {reason}; give one token a line.") from None
         tokens = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         if not tokens or min(map(len, tokens)) < _TOKEN_BYTES_MIN:
-            text = f"tokens file {self._path} needs one token a line, each of {_TOKEN_BYTES_MIN} letters or more"
+            text = f"Tokens file {self._path} needs one token a line, each of {_TOKEN_BYTES_MIN} letters or more."
             raise UserError(text)
         return tuple(hashlib.sha256(token.encode()).digest() for token in tokens)

@@ -1,11 +1,11 @@
-"""What a stream tells its client, before any wire form."""
+"""Messages of a stream, independent of the wire form."""
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 from candled.domain.bar import Bar
-from candled.domain.event import BarEvent, BarEventKind
-from candled.stream.tokens import LivePoint
+from candled.domain.event import UPDATE, BarEvent, BarEventKind
+from candled.stream.resume import LivePoint, ReplayPoint, ResumeTokens
 
 
 class MessageKind(IntEnum):
@@ -18,28 +18,35 @@ class MessageKind(IntEnum):
     HEARTBEAT = 5
 
 
+_UPDATE: Final = MessageKind.UPDATE
 _KIND_OF_EVENT = {
-    BarEventKind.UPDATE: MessageKind.UPDATE,
     BarEventKind.CLOSE: MessageKind.CLOSE,
     BarEventKind.REVISION: MessageKind.REVISION,
 }
 
 
 class Message:
-    """One message. Shared by all streams that tell it, so that each wire form is made only once (``wire``)."""
+    """One message. Shared by all streams that send it, so that it is encoded only once (``wire``)."""
 
-    __slots__ = ("bar", "exchange_time", "kind", "resume_token", "wire")
+    __slots__ = ("_point", "_tokens", "bar", "exchange_time", "kind", "wire")
 
-    def __init__(self, kind: MessageKind, bar: Bar | None, exchange_time: int, resume_token: str = "") -> None:
+    def __init__(
+        self,
+        kind: MessageKind,
+        bar: Bar | None,
+        exchange_time: int,
+        point: LivePoint | ReplayPoint | None = None,
+        tokens: ResumeTokens | None = None,
+    ) -> None:
         self.kind = kind
         self.bar = bar
         """None in a heartbeat."""
         self.exchange_time = exchange_time
         """Microseconds since the epoch, of the trade or the close that caused it."""
-        self.resume_token = resume_token
-        """Empty unless it tells a closed bar."""
+        self._point = point
+        self._tokens = tokens
         self.wire: Any = None
-        """The encoded form, kept here by the encoder that made it."""
+        """The encoded form, cached by the encoder."""
 
     def __repr__(self) -> str:
         if self.bar is None:
@@ -47,13 +54,21 @@ class Message:
         return f"Message({self.kind.name} {self.bar.symbol} {self.bar.interval} {self.bar.open_time})"
 
     @property
-    def tells_closed_bar(self) -> bool:
+    def resume_token(self) -> str:
+        """Token to resume after this message; empty unless it has a closed bar.
+
+        Encoded on use: most messages queued during a replay are dropped.
+        """
+        return "" if self._point is None or self._tokens is None else self._tokens.encode(self._point)
+
+    @property
+    def has_closed_bar(self) -> bool:
         """Whether it is a CLOSE or a REVISION, which no stream may drop."""
         return self.kind is MessageKind.CLOSE or self.kind is MessageKind.REVISION
 
 
-def message_of(event: BarEvent) -> Message:
-    """The message that tells an event of the live stream."""
-    kind = _KIND_OF_EVENT[event.kind]
-    token = "" if kind is MessageKind.UPDATE else LivePoint.claimed(event).token()
-    return Message(kind, event.bar, event.exchange_time, token)
+def message_of(event: BarEvent, tokens: ResumeTokens) -> Message:
+    """Build the message of an event of the live stream."""
+    if event.kind is UPDATE:
+        return Message(_UPDATE, event.bar, event.exchange_time)
+    return Message(_KIND_OF_EVENT[event.kind], event.bar, event.exchange_time, LivePoint.claimed(event), tokens)

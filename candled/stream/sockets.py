@@ -1,4 +1,4 @@
-"""Listening sockets of the daemon's ports, and what is said of an address that cannot be listened on."""
+"""Listening sockets of the daemon's ports, and the errors of unusable addresses."""
 
 import errno
 import socket
@@ -11,11 +11,11 @@ class AddressError(UserError):
 
 
 def listen(address: str, *, setting: str, backlog: int) -> socket.socket:
-    """A listening TCP socket at ``host:port``; port 0 takes a free one, and no host all interfaces.
+    """Open a listening TCP socket at ``host:port``; port 0 takes a free one, no host means all interfaces.
 
     Args:
-        address: where.
-        setting: the name of the setting that says so.
+        address: ``host:port``.
+        setting: name of the setting, for errors.
         backlog: connections that may wait to be accepted.
 
     Raises:
@@ -25,7 +25,9 @@ def listen(address: str, *, setting: str, backlog: int) -> socket.socket:
     host, colon, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not port.isdigit() or int(port) > 65535:
-        raise AddressError(f"{setting} {address!r} is not host:port: give one such as 127.0.0.1:0 with {option}.")
+        raise AddressError(
+            f"Setting {setting} {address!r} is not host:port: give one such as 127.0.0.1:0 with {option}."
+        )
     sock: socket.socket | None = None
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
@@ -40,13 +42,13 @@ def listen(address: str, *, setting: str, backlog: int) -> socket.socket:
         if sock is not None:
             sock.close()
         if error.errno == errno.EADDRINUSE:
-            text = f"{setting} {address} is in use: stop what listens there, or choose another with {option}."
+            why = "is in use: stop what listens there, or"
         else:
-            text = f"{setting} {address} cannot be listened on ({error.strerror}): choose another with {option}."
-        raise AddressError(text) from error
+            why = f"cannot be listened on ({error.strerror}):"
+        raise AddressError(f"Setting {setting} {address} {why} choose another with {option}.") from error
     return sock
 
 
 def joined(host: str, port: int) -> str:
-    """``host:port``, as clients dial it."""
+    """Format ``host:port`` as clients dial it."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

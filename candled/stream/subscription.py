@@ -1,7 +1,7 @@
-"""One stream's view of what is published: what it takes, what waits for it, what may be dropped."""
+"""One stream's queue: which messages it takes, which wait, and which may be dropped."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
@@ -11,6 +11,9 @@ from candled.domain.bar import Bar
 from candled.stream.message import Message, MessageKind
 
 _Key = tuple[str, str]
+Snapshot = Callable[[str, str], Message | None]
+"""Returns the message of a symbol's current forming bar of an interval."""
+
 _HEARTBEAT: Final = MessageKind.HEARTBEAT
 
 
@@ -26,18 +29,18 @@ class Selection:
     """UPDATEs a second for each symbol and interval; 0: all of them."""
 
     def takes(self, bar: Bar) -> bool:
-        """Whether bars of that symbol and interval are wanted."""
+        """Return whether the stream takes bars of this symbol and interval."""
         return bar.interval in self.intervals and (not self.symbols or bar.symbol in self.symbols)
 
 
 class Outlet(Protocol):
-    """The way to one client."""
+    """Delivers messages to one client."""
 
     def send_now(self, messages: Sequence[Message]) -> bool:
-        """Send them all without waiting, or none of them and say False."""
+        """Send all messages without waiting, or none and return False."""
 
     def wake(self) -> None:
-        """There is something to ``take``, or the subscription has ended."""
+        """Wake the outlet's task: a message is ready to ``take``, or the subscription has ended."""
 
 
 class EndCause(Enum):
@@ -45,31 +48,33 @@ class EndCause(Enum):
 
     FELL_BEHIND = "fell behind"
     REMOVED = "removed"
-    """A symbol that it asked for by name is no longer served."""
+    """A symbol that it named is no longer served."""
     SHUTDOWN = "shutdown"
+    CUT_OFF = "cut off"
+    """This process gets no new bars; another one may."""
 
 
 @attrs.frozen(slots=True)
 class Ended:
-    """The service ended this stream."""
+    """Why and where the service ended a stream."""
 
     cause: EndCause
     resume_time: int | None
-    """``start_time`` with which nothing is missed, microseconds since the epoch; None if nothing closed yet."""
+    """``start_time`` that resumes without a hole, microseconds since the epoch; None if nothing closed yet."""
     symbol: str = ""
-    """The one that was removed."""
+    """The symbol that was removed."""
 
 
 @attrs.define
 class Counters:
-    """What the subscriptions of one hub did, for metrics."""
+    """Counters of one hub's subscriptions, for metrics."""
 
     conflated: int = 0
     fell_behind: int = 0
 
 
 class Subscription:
-    """Conflation for one stream: forming bars to the newest of each, closed bars all of them, up to a bound.
+    """Conflation for one stream: only the newest of each forming bar, every closed bar up to a bound.
 
     While nothing waits, messages go straight to the outlet. Once the outlet cannot take them at once they wait
     here, and the outlet's own task fetches them with ``take`` until nothing is left. Plain: no clock, no I/O.
@@ -92,6 +97,8 @@ class Subscription:
         "_period",
         "_quiet_since",
         "_send_now",
+        "_snapshot",
+        "_snapshots_due",
         "_wake_at",
         "ended",
         "selection",
@@ -120,6 +127,8 @@ class Subscription:
         self._direct = False
         self._closed: deque[Message] = deque()
         self._forming: dict[_Key, Message] = {}
+        self._snapshots_due: dict[_Key, None] = {}
+        self._snapshot: Snapshot = _no_snapshot
         self._not_before: dict[_Key, float] = {}
         self._quiet_since = now
         self._wake_at = now
@@ -133,7 +142,7 @@ class Subscription:
 
     @property
     def must_stop(self) -> bool:
-        """It has ended, and a message that is being sent does not matter any more."""
+        """Whether it has ended and even a send in progress is to be aborted."""
         return self._must_stop
 
     @property
@@ -142,7 +151,8 @@ class Subscription:
         return min((message.bar.open_time for message in self._closed if message.bar), default=None)
 
     def offer(self, messages: Sequence[Message], now: float) -> bool:
-        """New messages that the selection takes, in order; False if too many wait now, so that it must end."""
+        """Offer new messages that the selection takes, in order; return False if the backlog is full."""
+        # For every trade and stream: one function with all cases, and the usual one first.
         if self._direct and self._send_now(messages):
             self._quiet_since = now
             return True
@@ -153,14 +163,17 @@ class Subscription:
             bar = message.bar
             assert bar is not None
             key = (bar.symbol, bar.interval)
-            if message.tells_closed_bar:
+            if message.has_closed_bar:
                 self._closed.append(message)
                 waiting = self._forming.get(key)
                 if waiting is not None and waiting.bar is not None and waiting.bar.open_time <= bar.open_time:
                     del self._forming[key]
             elif self._live:
                 waiting = self._forming.get(key)
-                if waiting is not None:
+                if key in self._snapshots_due:
+                    del self._snapshots_due[key]
+                    message = Message(MessageKind.SNAPSHOT, bar, message.exchange_time)
+                elif waiting is not None:
                     self._counters.conflated += 1
                     if waiting.kind is MessageKind.SNAPSHOT:  # the first of its kind stays a snapshot
                         message = Message(MessageKind.SNAPSHOT, bar, message.exchange_time)
@@ -173,24 +186,30 @@ class Subscription:
             self._outlet.wake()
         return len(self._closed) <= self._backlog_max
 
-    def go_live(self, snapshots: Sequence[Message]) -> None:
-        """The replay, if any, is told: from here on forming bars come too, these first."""
+    def go_live(self, keys: Iterable[_Key] = (), snapshot: Snapshot | None = None) -> None:
+        """Take forming bars from here on, first those of ``keys`` as they stand: the replay is over.
+
+        Args:
+            keys: symbol and interval of each.
+            snapshot: gives the message of one, None where nothing is forming. It is asked when the message is
+                about to be sent, few at a time: thousands at once would hold the event loop.
+        """
         self._live = True
-        if not self.selection.closed_only:
-            for message in snapshots:
-                assert message.bar is not None
-                self._forming[message.bar.symbol, message.bar.interval] = message
+        if snapshot is not None and not self.selection.closed_only:
+            self._snapshot = snapshot
+            self._snapshots_due = dict.fromkeys(keys)
 
     def take(self, now: float, limit: int) -> list[Message]:
-        """The next messages to send, closed bars first; none when nothing is due.
+        """Return the next messages to send, closed bars first; empty if none is due.
 
-        The outlet's task sends what it took before it takes again. When it gets nothing it waits
+        The outlet's task sends what it took before it takes again. If none is due it waits
         ``seconds_until_due``, or until it is woken.
         """
         out: list[Message] = []
         closed = self._closed
         while closed and len(out) < limit:
             out.append(closed.popleft())
+        self._take_snapshots(limit - len(out))
         if self._forming and len(out) < limit and self.ended is None:
             if self._period:
                 keys = [key for key in self._forming if self._not_before.get(key, now) <= now][: limit - len(out)]
@@ -213,8 +232,17 @@ class Subscription:
             self._direct = self._live and not self._period and self.ended is None and not self._forming
         return out
 
+    def _take_snapshots(self, count: int) -> None:
+        while count > 0 and self._snapshots_due:
+            key = next(iter(self._snapshots_due))
+            del self._snapshots_due[key]
+            message = self._snapshot(*key)
+            if message is not None:
+                self._forming[key] = message
+                count -= 1
+
     def seconds_until_due(self, now: float) -> float:
-        """How long the outlet's task may sleep if nobody wakes it."""
+        """Return how long the outlet's task may sleep unless it is woken."""
         due = self._quiet_since + self._heartbeat
         if self._period:
             due = min([due, *(self._not_before.get(key, now) for key in self._forming)])
@@ -222,34 +250,35 @@ class Subscription:
         return max(0.0, due - now)
 
     def end(self, ended: Ended) -> None:
-        """No further messages: what is closed and waits may still be sent, unless it fell behind."""
+        """End the stream: queued closed bars may still be sent, unless it fell behind."""
         if self.ended is None:
             self.ended = ended
             self._direct = False
             self._forming.clear()
+            self._snapshots_due.clear()
             if ended.cause is EndCause.FELL_BEHIND:
                 self.stop()
                 self._counters.fell_behind += 1
             self._outlet.wake()
 
     def stop(self) -> None:
-        """Having ended, do not wait for the client either."""
+        """Stop waiting for the client of an ended stream."""
         self._must_stop = True
         self._closed.clear()
         self._outlet.wake()
 
     def wait_with(self, messages: Sequence[Message]) -> None:
-        """Closed bars that are not stored yet: they are told after the replay."""
+        """Queue closed bars that are not stored yet, to be sent after the replay."""
         self._closed.extend(messages)
 
-    def told(self, bars: Sequence[Bar]) -> None:
-        """The replay told these bars: what waits and says the same or less is dropped."""
+    def drop_sent(self, bars: Sequence[Bar]) -> None:
+        """Drop queued messages that these bars, sent by the replay, equal or supersede."""
         if not self._closed:
             return
         newest = {(bar.symbol, bar.interval, bar.open_time): bar for bar in bars}
         kept: deque[Message] = deque()
         settled: set[tuple[str, str, int]] = set()
-        for message in reversed(self._closed):  # newest first: once one is known as told, so are those before it
+        for message in reversed(self._closed):  # newest first: once one is known as sent, so are those before it
             assert message.bar is not None
             key = (message.bar.symbol, message.bar.interval, message.bar.open_time)
             stored = newest.get(key)
@@ -262,8 +291,12 @@ class Subscription:
         self._closed = kept
 
 
+def _no_snapshot(_symbol: str, _interval: str) -> None:
+    return None
+
+
 def _same(one: Bar, other: Bar) -> bool:
-    """Whether a client sees no difference between the two."""
+    """Return whether two bars are the same to a client."""
     return all(getattr(one, name) == getattr(other, name) for name in _SEEN)
 
 

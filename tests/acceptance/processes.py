@@ -119,7 +119,7 @@ class RunningExchange:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What tells a daemon to use it."""
+        """Options that make a daemon use it."""
         return (f"--stream-urls=ws://{self.address}", f"--rest-urls=http://{self.address}")
 
 
@@ -148,7 +148,7 @@ class RunningDaemon:
 
 
 def daemon_options(exchange: RunningExchange, data_dir: Path) -> tuple[str, ...]:
-    """What a daemon of a test is told."""
+    """Command-line options of a test's daemon."""
     return (
         *exchange.options, f"--data-dir={data_dir}", "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0",
         "--log-format=json",
@@ -163,11 +163,13 @@ async def open_daemon(exchange: RunningExchange, data_dir: Path, *options: objec
         yield RunningDaemon(running, found["grpc"], found["http"], data_dir)
 
 
-async def run_candled(*arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    """``candled ARGUMENTS`` to its end."""
+async def run_candled(
+    *arguments: object, cwd: Path | None = None, before: Sequence[str] = ()
+) -> "subprocess.CompletedProcess[str]":
+    """``candled ARGUMENTS`` to its end, run by the command ``before``."""
     with trio.fail_after(PATIENCE):
         done = await trio.run_process(
-            [*CANDLED, *map(str, arguments)],
+            [*before, *CANDLED, *map(str, arguments)],
             capture_stdout=True,
             capture_stderr=True,
             check=False,

@@ -60,7 +60,13 @@ async def exchange_klines(
     exchange: RunningExchange, symbol: str, first: int, last: int
 ) -> dict[int, dict[str, Any]]:
     """The exchange's klines by open time in seconds, both ends included."""
-    query = {"symbol": symbol, "interval": "1m", "startTime": first * 1000, "endTime": last * 1000, "limit": 1000}
+    query: dict[str, str | int] = {
+        "symbol": symbol,
+        "interval": "1m",
+        "startTime": first * 1000,
+        "endTime": last * 1000,
+        "limit": 1000,
+    }
     async with httpx.AsyncClient(base_url=exchange.rest) as http:
         rows = (await http.get("/api/v3/klines", params=query)).json()
     return {row[0] // 1000: official(row) for row in rows}
@@ -86,7 +92,7 @@ def nine(bar: Bar) -> dict[str, Any]:
 
 
 async def wait_for_bars(client: TrioClient, count: int) -> datetime:
-    """Until every symbol has closed so many bars; the newest open time."""
+    """Until every symbol has closed ``count`` bars; the newest open time."""
     closes = dict.fromkeys(SYMBOLS, 0)
     async with client.stream_bars(closed_only=True) as stream:
         async for message in stream:
@@ -99,7 +105,7 @@ async def wait_for_bars(client: TrioClient, count: int) -> datetime:
 
 @asynccontextmanager
 async def watching_clients(daemon: RunningDaemon, count: int) -> AsyncIterator[list[str]]:
-    """So many streams of every trade; how each ended."""
+    """``count`` streams of every trade; how each ended."""
     endings: list[str] = []
 
     async def watch() -> None:
@@ -118,7 +124,8 @@ async def watching_clients(daemon: RunningDaemon, count: int) -> AsyncIterator[l
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-async def test_a_signal_ends_in_order_and_a_second_start_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+async def test_signal_ends_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal ends streams with the point to resume from, and a second start continues with the stored bars."""
     data_dir = tmp_path / "data"
     async with open_exchange("--speed=30") as exchange:
         async with open_daemon(exchange, data_dir) as daemon, watching_clients(daemon, 5) as endings:
@@ -130,7 +137,7 @@ async def test_a_signal_ends_in_order_and_a_second_start_goes_on(tmp_path: Path,
             assert time.monotonic() - began < 10
         assert len(endings) == 5
         for ending in endings:
-            assert ending.startswith("UNAVAILABLE the daemon is stopping: resume with")
+            assert ending.startswith("UNAVAILABLE The daemon is stopping: resume with")
             assert "start_time" in ending
         assert "Traceback" not in daemon.running.text
         stored = stored_bars(data_dir)
@@ -146,7 +153,8 @@ async def test_a_signal_ends_in_order_and_a_second_start_goes_on(tmp_path: Path,
         assert set(stored) <= set(stored_bars(data_dir))
 
 
-async def test_after_kill_9_of_the_daemon_no_bar_is_lost_or_differs(tmp_path: Path) -> None:
+async def test_killed_daemon_loses_no_bar(tmp_path: Path) -> None:
+    """After kill -9 and a restart every bar is the exchange's."""
     data_dir = tmp_path / "data"
     async with open_exchange("--speed=30") as exchange:
         async with open_daemon(exchange, data_dir) as daemon, open_trio_client(daemon.grpc) as client:
@@ -165,9 +173,10 @@ async def test_after_kill_9_of_the_daemon_no_bar_is_lost_or_differs(tmp_path: Pa
             assert ("BTCUSDT", round(bar.open_time.timestamp())) in stored
 
 
-async def test_stored_bars_are_served_before_the_exchange_answers_and_trades_follow_once_it_does(
+async def test_stored_bars_precede_the_exchange(
     tmp_path: Path,
 ) -> None:
+    """Stored bars are served before the exchange answers; trades follow once it does."""
     market = ("--speed=30", "--seed=7", f"--epoch={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
     async with open_exchange(*market) as exchange:
         async with open_daemon(exchange, tmp_path / "data") as daemon, open_trio_client(daemon.grpc) as client:
@@ -192,7 +201,8 @@ async def test_stored_bars_are_served_before_the_exchange_answers_and_trades_fol
         assert await daemon.stop() == 0
 
 
-async def test_another_exchange_is_refused_once_it_names_itself(tmp_path: Path) -> None:
+async def test_another_exchange_is_refused(tmp_path: Path) -> None:
+    """A directory with bars of one exchange refuses another, once that has named itself."""
     async with (
         open_exchange("--speed=30", "--seed=7") as exchange,
         open_daemon(exchange, tmp_path / "data") as daemon,
@@ -206,7 +216,8 @@ async def test_another_exchange_is_refused_once_it_names_itself(tmp_path: Path) 
     assert "use another data directory" in one_sentence(refused.stderr)
 
 
-async def test_bars_that_only_a_damaged_journal_had_come_back_from_the_exchange(tmp_path: Path) -> None:
+async def test_journal_only_bars_are_fetched_again(tmp_path: Path) -> None:
+    """Bars that only a damaged journal had are fetched from the exchange."""
     data_dir = tmp_path / "data"
     async with open_exchange("--speed=30") as exchange:
         async with open_daemon(exchange, data_dir) as daemon:
@@ -221,7 +232,7 @@ async def test_bars_that_only_a_damaged_journal_had_come_back_from_the_exchange(
         for file in data_dir.glob("candled.duckdb*"):
             file.write_bytes(b"\0" * 5000)
         async with open_daemon(exchange, data_dir) as daemon:
-            await daemon.running.said("file_set_aside")
+            await daemon.running.said("file set aside")
             await compare(daemon, exchange, past=acknowledged[-1].open_time + timedelta(minutes=3))
             assert await daemon.stop() == 0
         assert times <= set(stored_bars(data_dir))
@@ -252,7 +263,8 @@ async def first_forming(stream: AsyncIterator[Message]) -> float:
     raise AssertionError("the stream ended")
 
 
-async def test_after_kill_9_of_the_exchange_the_daemon_repairs_what_it_missed(tmp_path: Path) -> None:
+async def test_killed_exchange_leaves_no_gap(tmp_path: Path) -> None:
+    """After kill -9 of the exchange the daemon repairs what it missed."""
     market = ("--speed=30", "--seed=7", f"--epoch={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
     async with open_exchange(*market) as exchange:  # noqa: SIM117 - it ends before the daemon does
         async with open_daemon(exchange, tmp_path / "data") as daemon, open_trio_client(daemon.grpc) as client:
@@ -267,9 +279,10 @@ async def test_after_kill_9_of_the_exchange_the_daemon_repairs_what_it_missed(tm
     assert "Traceback" not in daemon.running.text
 
 
-async def test_while_the_daemon_runs_another_process_reads_by_sql_and_by_plain_read_parquet(
+async def test_other_processes_read_while_it_runs(
     tmp_path: Path,
 ) -> None:
+    """``candled sql`` and plain ``read_parquet`` work on a directory that a daemon holds."""
     data_dir = tmp_path / "data"
     async with open_exchange("--speed=30") as exchange, open_daemon(exchange, data_dir) as daemon:
         async with open_trio_client(daemon.grpc) as client:

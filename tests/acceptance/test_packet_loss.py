@@ -68,9 +68,8 @@ def namespace() -> Iterator[Namespace]:
         subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
 
 
-async def test_after_packets_were_swallowed_for_a_while_no_bar_is_missing_or_differs(
-    tmp_path: Path, namespace: Namespace
-) -> None:
+async def test_lost_packets_cost_no_bar(tmp_path: Path, namespace: Namespace) -> None:
+    """After packets were dropped for a while, no bar is missing or differs."""
     async with (
         open_exchange("--speed=10", address=f"{THERE}:0", before=namespace.inside) as exchange,
         open_daemon(exchange, tmp_path / "data") as daemon,

@@ -61,12 +61,12 @@ def as_kline(bar: Bar) -> dict[str, Any]:
 
 @asynccontextmanager
 async def replayed_stream(
-    daemon: RunningDaemon, exchange: RunningExchange, **wishes: Any
+    daemon: RunningDaemon, exchange: RunningExchange, **options: Any
 ) -> AsyncIterator[AsyncIterator[Message]]:
     """The daemon's stream of bars, opened before the recording begins."""
     async with (
         open_trio_client(daemon.grpc) as client,
-        client.stream_bars(**wishes) as stream,
+        client.stream_bars(**options) as stream,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(start_replay, daemon, exchange)
@@ -74,7 +74,7 @@ async def replayed_stream(
 
 
 async def stored_bars(daemon: RunningDaemon, symbol: str, count: int) -> list[Bar]:
-    """What GetBars answers once it has so many: a CLOSE does not wait for the disk."""
+    """What GetBars answers once it has ``count`` bars: a CLOSE does not wait for the disk."""
     async with open_trio_client(daemon.grpc) as client:
         while True:
             bars = [bar async for page in client.bar_pages(symbol, "1m", None, None) for bar in page]
@@ -83,7 +83,8 @@ async def stored_bars(daemon: RunningDaemon, symbol: str, count: int) -> list[Ba
             await trio.sleep(0.05)
 
 
-async def test_every_whole_minute_equals_the_official_klines_in_grpc_and_in_parquet(tmp_path: Path) -> None:
+async def test_minutes_equal_official_klines(tmp_path: Path) -> None:
+    """Every whole minute of the recording, over gRPC and in Parquet, equals the official kline."""
     folder = recordings()
     truth = official_klines(folder)
     assert list(truth) == list(WHOLE_MINUTES)
@@ -125,9 +126,8 @@ async def test_every_whole_minute_equals_the_official_klines_in_grpc_and_in_parq
         ("spot_ws_ONTTRY_VETETH_etc_20210417T163612.jsonl", 6, 0),
     ],
 )
-async def test_each_recorded_kline_message_equals_the_update_of_its_last_trade(
-    tmp_path: Path, name: str, messages: int, splits: int
-) -> None:
+async def test_updates_equal_kline_messages(tmp_path: Path, name: str, messages: int, splits: int) -> None:
+    """Each recorded kline message equals the update of the last trade that it contains."""
     path = recordings() / name
     frames = [json.loads(line)["msg"]["data"] for line in path.read_text().splitlines()]
     trades = [frame for frame in frames if frame["e"] == "aggTrade"]

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from candled.client import ClientError, TrioClient, open_trio_client
-from tests.acceptance.processes import RunningExchange, open_candled, open_exchange
+from tests.acceptance.processes import Running, RunningExchange, open_candled, open_exchange
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 
@@ -20,7 +20,7 @@ def write_settings(path: Path, *symbols: str, more: str = "") -> None:
 
 
 @asynccontextmanager
-async def open_client(config: Path, exchange: RunningExchange) -> AsyncIterator[tuple[object, TrioClient]]:
+async def open_client(config: Path, exchange: RunningExchange) -> AsyncIterator[tuple[Running, TrioClient]]:
     options = (
         f"--config={config}", *exchange.options, f"--data-dir={config.parent / 'data'}", "--log-format=json",
         "--grpc-address=127.0.0.1:0", "--http-address=127.0.0.1:0",
@@ -62,7 +62,7 @@ async def test_symbols_are_added_and_removed_while_running(tmp_path: Path) -> No
             assert [error.code for error in endings] == ["NOT_FOUND"]
             assert "ETHUSDT is not served any more" in endings[0].text
             assert [each.symbol for each in await client.symbols()] == ["BTCUSDT", "PEPEUSDT"]
-            with pytest.raises(ClientError, match="not served here: ETHUSDT"):
+            with pytest.raises(ClientError, match="Not served here: ETHUSDT"):
                 async with client.stream_bars(symbols=["ETHUSDT"]) as stream:
                     await anext(stream)
             with trio.fail_after(60):
@@ -74,7 +74,8 @@ async def test_symbols_are_added_and_removed_while_running(tmp_path: Path) -> No
             nursery.cancel_scope.cancel()
 
 
-async def test_a_file_that_makes_no_sense_is_told_and_the_old_settings_stay(tmp_path: Path) -> None:
+async def test_bad_file_is_rejected(tmp_path: Path) -> None:
+    """A reload of a bad file is logged with its reason, and the current settings stay."""
     config = tmp_path / "candled.toml"
     write_settings(config, "BTCUSDT")
     async with open_exchange() as exchange, open_client(config, exchange) as (daemon, client):
@@ -86,10 +87,10 @@ async def test_a_file_that_makes_no_sense_is_told_and_the_old_settings_stay(tmp_
             config.write_text(mistake)
             said = len(daemon.lines)
             daemon.process.send_signal(signal.SIGHUP)
-            line = json.loads((await daemon.said(r".*the old ones stay.*", after=said))[0])
+            line = json.loads((await daemon.said(r".*reload rejected.*", after=said))[0])
             assert complaint in line["reason"]
         write_settings(config, "BTCUSDT", more="close_grace = 3\n")
         daemon.process.send_signal(signal.SIGHUP)
-        line = json.loads((await daemon.said(r".*wait for a restart.*"))[0])
+        line = json.loads((await daemon.said(r".*take effect at the next start.*"))[0])
         assert line["settings"] == ["close_grace"]
         assert [each.symbol for each in await client.symbols()] == ["BTCUSDT"]

@@ -9,7 +9,8 @@ from benchmarks.soak import Stand, soak
 
 @pytest.mark.slow
 @pytest.mark.timeout(420)
-def test_after_a_minute_of_faults_and_kills_every_bar_is_the_exchanges(tmp_path: Path) -> None:
+def test_minute_of_faults_and_kills(tmp_path: Path) -> None:
+    """After a minute of faults and kills, every bar is the exchange's."""
     stand = Stand(tmp_path, speed=30.0, rate=0.1, seed=2)
     try:
         text, wrong = soak(stand, 1.0)

@@ -32,12 +32,14 @@ def test_the_proto_lints_clean(buf: Path) -> None:
     assert (result.returncode, result.stdout) == (0, "")
 
 
-def test_nothing_breaks_clients_of_the_released_proto(buf: Path) -> None:
+def test_released_clients_keep_working(buf: Path) -> None:
+    """No change of the proto breaks clients of the released one."""
     result = run(buf, PROTOS, "breaking", "--against", "released.binpb")
     assert (result.returncode, result.stdout) == (0, "")
 
 
-def test_an_incompatible_change_would_be_noticed(buf: Path, tmp_path: Path) -> None:
+def test_incompatible_change_fails(buf: Path, tmp_path: Path) -> None:
+    """A change that breaks clients fails this check."""
     shutil.copytree(PROTOS / "candled", tmp_path / "candled")
     for name in ("buf.yaml", "released.binpb"):
         shutil.copy(PROTOS / name, tmp_path)

@@ -5,8 +5,12 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
 
 
 class Demo:
@@ -21,6 +25,7 @@ class Demo:
             text += line
             if "For your own program" in line:
                 break
+        self.opening = text
         http, grpc = re.search(r"http://(\S+)/", text), re.search(r"gRPC at (\S+)", text)
         assert http, (text, process.poll())
         assert grpc, text
@@ -43,7 +48,7 @@ CANDLED = (sys.executable, "-m", "candled.cli.main")
 
 
 @contextmanager
-def demo(directory, *arguments, environment=None):
+def demo(directory: Path, *arguments: str, environment: dict[str, str] | None = None) -> Iterator[Demo]:
     """``candled demo`` on free ports, in a directory of its own."""
     ports = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
     with subprocess.Popen(
@@ -62,7 +67,7 @@ def demo(directory, *arguments, environment=None):
 
 
 @contextmanager
-def running(*arguments, directory, says):
+def running(*arguments: str, directory: Path, says: str) -> Iterator[Any]:
     """A command, and what it says once it is up: the group of the pattern, or its groups."""
     with subprocess.Popen(
         [*CANDLED, *arguments], cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -75,7 +80,7 @@ def running(*arguments, directory, says):
             process.kill()
 
 
-def until(condition, seconds=45.0):
+def until(condition: Callable[[], T | Literal[False]], seconds: float = 45.0) -> T:
     """The first true value of ``condition``, asked again and again."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

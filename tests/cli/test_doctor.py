@@ -2,24 +2,26 @@
 
 import json
 import socket
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from click.testing import CliRunner
 
-from candled.cli.doctor_command import examine
+from candled.cli.doctor_command import Finding, examine
 from candled.cli.main import main
-from candled.exchange.server import serve
-from candled.settings import DaemonSettings, ExchangeSettings
+from candled.config.settings import DaemonSettings, ExchangeSettings
+from candled.embedded_exchange.server import serve
 
-NOBODY = {"stream_urls": ("ws://127.0.0.1:1",), "rest_urls": ("http://127.0.0.1:1",)}
+NOBODY: dict[str, Any] = {"stream_urls": ("ws://127.0.0.1:1",), "rest_urls": ("http://127.0.0.1:1",)}
 
 
-def found(**settings):
+def found(**settings: Any) -> dict[str, Finding]:
     """Findings by check, the worst of each."""
     ranks = ("ok", "warn", "fail")
-    worst = {}
-    ports = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0"}
+    worst: dict[str, Finding] = {}
+    ports: dict[str, Any] = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0"}
     for finding in examine(DaemonSettings(**ports | settings)):
         known = worst.get(finding.check)
         if known is None or ranks.index(finding.state) > ranks.index(known.state):
@@ -27,35 +29,47 @@ def found(**settings):
     return worst
 
 
-def test_an_exchange_that_does_not_answer_is_a_failure_that_names_the_setting(tmp_path) -> None:
+def test_silent_exchange_names_its_setting(tmp_path: Path) -> None:
+    """An exchange that does not answer is a failure, with the setting to change."""
     findings = found(data_dir=tmp_path, **NOBODY)
     assert findings["rest"].state == findings["stream"].state == "fail"
     assert "--rest-urls" in findings["rest"].text
     assert "--stream-urls" in findings["stream"].text
 
 
-async def test_one_exchange_of_several_is_enough_and_its_clock_is_compared(tmp_path, nursery) -> None:
+async def test_one_endpoint_is_enough(tmp_path: Path, nursery: trio.Nursery) -> None:
+    """A REST URL that fails is a warning where another one answers, whose clock is compared."""
     with trio.fail_after(20):
         bound = await nursery.start(serve, ExchangeSettings(address="127.0.0.1:0"))
-        urls = {"stream_urls": (bound.stream_url,), "rest_urls": ("http://127.0.0.1:1", bound.rest_url)}
+        urls: dict[str, Any] = {
+            "stream_urls": (bound.stream_url,),
+            "rest_urls": ("http://127.0.0.1:1", bound.rest_url),
+        }
         findings = await trio.to_thread.run_sync(lambda: found(data_dir=tmp_path / "new", **urls))
         nursery.cancel_scope.cancel()
     assert findings["rest"].state == "warn"
     assert [findings[check].state for check in ("clock", "stream", "data dir")] == ["ok", "ok", "ok"]
 
 
-async def test_a_clock_that_is_wrong_is_a_warning(tmp_path, nursery) -> None:
+async def test_a_clock_that_is_wrong_is_a_warning(tmp_path: Path, nursery: trio.Nursery) -> None:
     with trio.fail_after(20):
         settings = ExchangeSettings(address="127.0.0.1:0", epoch="2020-01-01T00:00:00Z", speed=2)
         bound = await nursery.start(serve, settings)
-        urls = {"stream_urls": (bound.stream_url,), "rest_urls": (bound.rest_url,)}
+        urls: dict[str, Any] = {"stream_urls": (bound.stream_url,), "rest_urls": (bound.rest_url,)}
         findings = await trio.to_thread.run_sync(lambda: found(data_dir=tmp_path, **urls))
         nursery.cancel_scope.cancel()
     assert findings["clock"].state == "warn"
     assert "synchronise" in findings["clock"].text
 
 
-def test_a_port_in_use_is_a_failure(tmp_path) -> None:
+def test_an_open_http_port_beside_mutual_tls(tmp_path: Path) -> None:
+    """Client certificates on the gRPC port alone are a warning that says what is open."""
+    findings = found(data_dir=tmp_path, grpc_tls_client_authority=tmp_path / "ca.pem", **NOBODY)
+    assert findings["http access"].state == "warn"
+    assert "--tokens-file" in findings["http access"].text
+
+
+def test_a_port_in_use_is_a_failure(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -65,7 +79,8 @@ def test_a_port_in_use_is_a_failure(tmp_path) -> None:
     assert "--http-address" in finding.text
 
 
-def test_a_data_directory_that_is_a_file_is_a_failure(tmp_path) -> None:
+def test_file_as_data_directory(tmp_path: Path) -> None:
+    """A file in the place of the data directory is a failure."""
     (tmp_path / "file").touch()
     finding = found(data_dir=tmp_path / "file", **NOBODY)["data dir"]
     assert finding.state == "fail"
@@ -73,7 +88,7 @@ def test_a_data_directory_that_is_a_file_is_a_failure(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("form", ["table", "json"])
-def test_a_failure_is_the_exit_status(tmp_path, monkeypatch, form) -> None:
+def test_a_failure_is_the_exit_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     monkeypatch.chdir(tmp_path)
     urls = ("--stream-urls", "ws://127.0.0.1:1", "--rest-urls", "http://127.0.0.1:1")
     result = CliRunner().invoke(main, ["doctor", "--format", form, *urls])

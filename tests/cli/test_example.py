@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_the_example_makes_a_frame_live_rows_and_a_plot(tmp_path) -> None:
+def test_example_runs(tmp_path: Path) -> None:
+    """The example makes a frame, appends live rows and draws a plot."""
     libraries = os.environ.get("CANDLED_EXAMPLES_PATH")
     if libraries is None:
         pytest.skip("no polars and matplotlib: `make examples-test` installs them and sets CANDLED_EXAMPLES_PATH")

@@ -20,12 +20,13 @@ async def in_two_tasks(*errors: Exception) -> None:
             nursery.start_soon(fail, error)
 
 
-def test_an_error_for_the_user_comes_out_of_its_groups() -> None:
+def test_user_error_leaves_its_groups() -> None:
     with pytest.raises(UserError, match=r"^The port is in use\.$"):
         run_trio(in_two_tasks, UserError("The port is in use."))
 
 
-def test_several_are_told_together_each_once() -> None:
+def test_several_user_errors_are_joined() -> None:
+    """Errors of several tasks become one, with each sentence once."""
     with pytest.raises(UserError) as caught:
         run_trio(in_two_tasks, UserError("A."), UserError("A."), SettingsError("B."))
     assert sorted(str(caught.value).split()) == ["A.", "B."]
@@ -66,11 +67,11 @@ def signalled(code: str, *numbers: signal.Signals) -> tuple[int, str]:
     return process.returncode, errors
 
 
-def test_ctrl_c_ends_a_client_with_130_and_without_a_traceback() -> None:
+def test_ctrl_c_exits_with_130_and_no_traceback() -> None:
     assert signalled(SLEEPER, signal.SIGINT) == (130, "")
 
 
-def test_ctrl_c_ends_the_command_quietly_while_it_is_still_imported() -> None:
+def test_ctrl_c_during_import_of_the_program() -> None:
     imports_slowly = """
 import builtins, time
 from candled.__main__ import main
@@ -83,7 +84,7 @@ main()
     assert signalled(imports_slowly, signal.SIGINT) == (130, "")
 
 
-def test_ctrl_c_ends_the_command_quietly_while_its_module_is_imported() -> None:
+def test_ctrl_c_during_import_of_a_command() -> None:
     imports_slowly = """
 import importlib, time
 from candled.cli.main import main
@@ -96,7 +97,7 @@ main(["config"])
     assert signalled(imports_slowly, signal.SIGINT) == (130, "")
 
 
-def test_while_the_interpreter_ends_no_further_signal_spoils_the_exit_status() -> None:
+def test_signals_at_interpreter_exit_keep_the_status() -> None:
     ends_slowly = """
 import atexit, time
 import candled.cli.main
@@ -109,8 +110,8 @@ main()
     assert signalled(ends_slowly, signal.SIGINT, signal.SIGTERM) == (0, "")
 
 
-def test_a_reader_that_leaves_early_ends_a_command_quietly() -> None:
+def test_closed_pipe_ends_a_command_quietly() -> None:
     command = f"{sys.executable} -m candled.cli.main config | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=20, check=True)
-    assert done.stdout.startswith("symbols = ")
+    assert done.stdout.startswith("exchange = ")
     assert done.stderr == ""

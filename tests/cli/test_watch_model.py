@@ -3,14 +3,18 @@
 import re
 from datetime import UTC, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from rich.text import Text
 
-from candled.cli.watch.chart import draw
+from candled.cli.watch.frame import draw
 from candled.cli.watch.keys import split_keys
-from candled.cli.watch.model import BARS_KEPT, Watch
+from candled.cli.watch.model import BARS_MAX, Watch
+from candled.client import Bar
 from tests.cli.fakes import make_bar, minutes
+
+Number = int | str
 
 
 @pytest.fixture
@@ -22,60 +26,60 @@ def plain(lines: list[Text]) -> list[str]:
     return [line.plain for line in lines]
 
 
-def test_a_bar_replaces_the_one_of_its_open_time(watch) -> None:
+def test_bar_replaces_the_one_of_its_open_time(watch: Watch) -> None:
     watch.take(make_bar(close=Decimal(1)))
     watch.take(make_bar(close=Decimal(2)))
     assert [bar.close for bar in watch.bars("BTCUSDT")] == [2]
 
 
-def test_history_never_replaces_what_the_stream_told(watch) -> None:
+def test_history_never_replaces_streamed_bars(watch: Watch) -> None:
     watch.take(make_bar(revision=3))
     watch.take_history([make_bar(revision=0)])
     assert [bar.revision for bar in watch.bars("BTCUSDT")] == [3]
 
 
-def test_bars_are_in_order_of_time_however_they_come(watch) -> None:
+def test_bars_are_sorted_by_time(watch: Watch) -> None:
     bars = minutes(5)
     for i in (3, 0, 4, 2, 1):
         watch.take(bars[i])
     assert list(watch.bars("BTCUSDT")) == bars
 
 
-def test_only_so_many_bars_are_kept(watch) -> None:
-    for bar in minutes(BARS_KEPT + 10):
+def test_number_of_bars_is_limited(watch: Watch) -> None:
+    for bar in minutes(BARS_MAX + 10):
         watch.take(bar)
-    assert len(watch.bars("BTCUSDT")) == BARS_KEPT
+    assert len(watch.bars("BTCUSDT")) == BARS_MAX
 
 
-def test_it_is_live_after_a_message(watch) -> None:
+def test_live_after_a_message(watch: Watch) -> None:
     assert not watch.trust(0).fresh
-    watch.heard(5)
+    watch.message_received(5)
     assert watch.trust(6).fresh
 
 
-def test_it_is_stale_when_the_daemon_is_silent_for_longer_than_a_heartbeat(watch) -> None:
-    watch.heard(5)
+def test_stale_without_heartbeats(watch: Watch) -> None:
+    watch.message_received(5)
     assert watch.trust(5 + 15).fresh
     assert watch.trust(5 + 25).text == "STALE: the daemon has been silent for 25 s"
 
 
-def test_it_is_stale_when_the_connection_is_lost_and_says_why(watch) -> None:
-    watch.heard(5)
+def test_stale_with_reason_after_connection_loss(watch: Watch) -> None:
+    watch.message_received(5)
     watch.lost("nothing answers")
-    assert watch.trust(8).text == "STALE, 3 s old: nothing answers; trying again"
-    watch.heard(9)
+    assert watch.trust(8).text == "STALE, 3 s old: nothing answers; reconnecting"
+    watch.message_received(9)
     assert watch.trust(9).fresh
 
 
-def test_it_is_not_live_while_bars_of_the_past_are_on_their_way(watch) -> None:
-    watch.heard(5)
+def test_not_live_while_history_loads(watch: Watch) -> None:
+    watch.message_received(5)
     watch.loading = True
     assert not watch.trust(5).fresh
     watch.loading = False
     assert watch.trust(5).fresh
 
 
-def test_a_number_of_the_title_is_whole_or_not_there(watch) -> None:
+def test_title_shows_no_truncated_number(watch: Watch) -> None:
     numbers = ["91,234.56", "92,345.67", "90,123.45", "91,000.01"]
     opened, high, low, close = (Decimal(number.replace(",", "")) for number in numbers)
     watch.take(make_bar(open=opened, high=high, low=low, close=close))
@@ -90,15 +94,15 @@ def test_a_number_of_the_title_is_whole_or_not_there(watch) -> None:
     assert {0, 1, 2, 3} == set(found)
 
 
-def test_it_is_stale_when_the_exchange_stream_of_a_shown_symbol_is_not_live(watch) -> None:
-    watch.heard(5)
+def test_stale_if_a_shown_symbol_is_not_live(watch: Watch) -> None:
+    watch.message_received(5)
     watch.troubles = {"ETHUSDT": "ETHUSDT is not live"}
     assert not watch.trust(5).fresh
     watch.select(0)
     assert watch.trust(5).fresh
 
 
-def test_keys_step_through_the_symbols_and_intervals(watch) -> None:
+def test_keys_step_through_the_symbols_and_intervals(watch: Watch) -> None:
     watch.step(1)
     assert watch.shown == ("BTCUSDT",)
     watch.step(1)
@@ -107,32 +111,33 @@ def test_keys_step_through_the_symbols_and_intervals(watch) -> None:
     watch.select(7)
     assert watch.shown == ("BTCUSDT",)
     watch.select(None)
-    assert watch.shown == ("BTCUSDT", "ETHUSDT")
+    assert list(watch.shown) == ["BTCUSDT", "ETHUSDT"]
     assert watch.other_interval(1)
     assert watch.interval == "3m"
     assert watch.other_interval(-1)
     assert not watch.other_interval(-1)
 
 
-def test_another_interval_forgets_the_bars_of_the_old_one(watch) -> None:
+def test_another_interval_drops_the_bars(watch: Watch) -> None:
+    """Bars of the interval shown before are dropped."""
     watch.take(make_bar())
     watch.other_interval(1)
     assert watch.bars("BTCUSDT") == ()
 
 
-def test_arrow_keys_come_as_sequences_and_several_keys_in_one_go() -> None:
+def test_input_is_split_into_keys() -> None:
     assert split_keys("a\x1b[C+\x1b[Dq") == ["a", "right", "+", "left", "q"]
 
 
-def candle(open_, high, low, close, volume=1, **values):
+def candle(open_: Number, high: Number, low: Number, close: Number, volume: Number = 1, **values: Any) -> Bar:
     names = ("open", "high", "low", "close", "volume")
     prices = dict(zip(names, map(Decimal, (open_, high, low, close, volume)), strict=True))
     return make_bar(**prices, **values)
 
 
-def test_a_candle_is_a_body_with_wicks_where_its_prices_are(watch) -> None:
+def test_candle_has_body_and_wicks_at_its_prices(watch: Watch) -> None:
     watch.select(0)
-    watch.heard(0)
+    watch.message_received(0)
     watch.take(candle(10, 19, 0, 15))
     # 17 lines: status, title, 10 of candles (20 half rows: one for each unit of price), marks, volume, times, keys
     lines = plain(draw(watch, 40, 17, now=0, zone=UTC))
@@ -141,17 +146,18 @@ def test_a_candle_is_a_body_with_wicks_where_its_prices_are(watch) -> None:
     assert candles == ["│", "│", "█", "█", "█", "│", "│", "│", "│", "│"]
 
 
-def test_the_highest_the_lowest_and_the_newest_price_are_exact_on_the_axis(watch) -> None:
+def test_axis_shows_exact_prices(watch: Watch) -> None:
+    """The highest, lowest and newest price stand on the axis, all digits included."""
     watch.select(0)
-    watch.heard(0)
+    watch.message_received(0)
     watch.take(candle("0.00000712", "0.00000799", "0.00000700", "0.00000744"))
     text = "\n".join(plain(draw(watch, 60, 20, now=0, zone=UTC)))
     assert all(price in text for price in ("0.00000799", "0.00000700", "0.00000744"))
 
 
-def test_incomplete_and_revised_bars_are_marked(watch) -> None:
+def test_incomplete_and_revised_bars_are_marked(watch: Watch) -> None:
     watch.select(0)
-    watch.heard(0)
+    watch.message_received(0)
     first, second, third = minutes(3)
     watch.take_history([first, second, third])
     watch.take(make_bar(open_time=first.open_time, complete=False))
@@ -160,9 +166,9 @@ def test_incomplete_and_revised_bars_are_marked(watch) -> None:
     assert any(line.startswith("? *  ") for line in lines)
 
 
-def test_the_smallest_volume_is_still_seen(watch) -> None:
+def test_smallest_volume_is_visible(watch: Watch) -> None:
     watch.select(0)
-    watch.heard(0)
+    watch.message_received(0)
     tiny = candle(1, 2, 1, 2, volume="0.00000001")
     big = candle(1, 2, 1, 2, volume=1000000, open_time=tiny.open_time + timedelta(minutes=1))
     watch.take_history([tiny, big])
@@ -171,20 +177,20 @@ def test_the_smallest_volume_is_still_seen(watch) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(20, 5), (40, 10), (80, 24), (120, 40), (300, 80), (1, 2)])
 @pytest.mark.parametrize("count", [0, 1, 7, 300])
-def test_every_size_of_terminal_gets_exactly_its_lines(watch, width, height, count) -> None:
+def test_screen_fits_every_terminal_size(watch: Watch, width: int, height: int, count: int) -> None:
     watch.take_history(minutes(count))
     lines = draw(watch, width, height, now=0, zone=UTC)
     assert len(lines) == height
     assert max(line.cell_len for line in lines) <= width
 
 
-def test_a_minute_in_which_the_price_stood_still_is_drawn(watch) -> None:
+def test_flat_candle_is_drawn(watch: Watch) -> None:
     watch.select(0)
     watch.take(candle(5, 5, 5, 5, volume=0))
     assert any(line.startswith(("▀", "▄", "█")) for line in plain(draw(watch, 40, 17, now=0, zone=UTC)))
 
 
-def test_without_room_for_candles_each_symbol_is_a_line(watch) -> None:
+def test_low_terminal_shows_a_line_per_symbol(watch: Watch) -> None:
     watch.take_history(minutes(5))
     lines = plain(draw(watch, 60, 8, now=0, zone=UTC))
     assert lines[1].startswith("BTCUSDT")

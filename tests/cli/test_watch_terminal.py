@@ -3,7 +3,10 @@
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -26,23 +29,28 @@ class Terminal:
         """What is seen."""
         return self.tmux("capture-pane", "-p").splitlines()
 
-    def shows(self, *texts: str):
+    def shows(self, *texts: str) -> str:
         """Wait until all of these are seen."""
 
-        def seen():
+        screen = ""
+
+        def seen() -> str | Literal[False]:
             nonlocal screen
             screen = "\n".join(self.lines())
             return all(text in screen for text in texts) and screen
 
-        screen = ""
         try:
             return until(seen)
         except AssertionError:
             raise AssertionError(f"never seen: {texts}, but:\n{screen}") from None
 
+    def gone(self) -> None:
+        """Wait until the command has ended."""
+        until(lambda: not self.tmux("list-sessions"))
+
 
 @contextmanager
-def terminal(name, *command, width=100, height=30):
+def terminal(name: str, *command: str, width: int = 100, height: int = 30) -> Iterator[Terminal]:
     window = Terminal(name)
     window.tmux("new-session", "-d", "-x", str(width), "-y", str(height), " ".join(command))
     try:
@@ -51,10 +59,13 @@ def terminal(name, *command, width=100, height=30):
         window.tmux("kill-server")
 
 
-def test_watch_shows_candles_obeys_keys_fits_its_window_and_says_when_it_is_stale(tmp_path) -> None:
+def test_watch_in_a_terminal(tmp_path: Path) -> None:
+    """The chart has candles, obeys keys, fits its window and says when it is stale."""
     with demo(tmp_path, "--speed", "60") as daemon:
         command = (*CANDLED, "watch", "--address", daemon.grpc)
         with terminal(f"candled-test-{daemon.process.pid}", *command) as window:
+            window.shows("candled 24 h", "BTCUSDT")
+            window.tmux("send-keys", "a")
             screen = window.shows("● live", "BTCUSDT", "ETHUSDT", "PEPEUSDT", "█")
             assert len(screen.splitlines()) == 30
             assert screen.splitlines()[0].startswith("candled 1m")
@@ -75,3 +86,52 @@ def test_watch_shows_candles_obeys_keys_fits_its_window_and_says_when_it_is_stal
             window.shows("STALE", "No daemon answers")
             window.tmux("send-keys", "q")
             until(lambda: window.tmux("list-sessions") == "")
+
+
+def test_watch_in_ascii(tmp_path: Path) -> None:
+    """In 60 columns by 20 lines of ASCII every line fits and every character can be shown."""
+    with demo(tmp_path, "--speed", "60") as daemon:
+        command = ("env", "PYTHONIOENCODING=ascii", *CANDLED, "watch", "btcusdt", "--address", daemon.grpc)
+        with terminal(f"candled-ascii-{daemon.process.pid}", *command, width=60, height=20) as window:
+            screen = window.shows("* live", "BTCUSDT", "#")
+            assert screen.isascii()
+            assert max(map(len, screen.splitlines())) <= 60
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(80, 24), *(pytest.param(*size, marks=pytest.mark.slow) for size in ((200, 50), (60, 20)))],
+)
+def test_watch_lists_symbols_and_opens_their_charts(tmp_path: Path, width: int, height: int) -> None:
+    """Several symbols begin as a list that moves; Enter opens a chart, Escape goes back, ? shows the keys."""
+    with demo(tmp_path, "--speed", "60") as daemon:
+        command = (*CANDLED, "watch", "--address", daemon.grpc)
+        name = f"candled-list-{width}-{daemon.process.pid}"
+        with terminal(name, *command, width=width, height=height) as window:
+            first = window.shows("candled 24 h  ● live", "symbol", "last", "▸BTCUSDT", " PEPEUSDT", "%", "? help")
+            assert len(first.splitlines()) == height
+            assert max(map(len, first.splitlines())) <= width
+            assert ("quote volume" in first) == (width > 60)
+            until(lambda: window.lines()[2] != first.splitlines()[2])
+
+            window.tmux("send-keys", "Down")
+            window.shows("▸ETHUSDT")
+            window.tmux("send-keys", "Enter")
+            window.shows("candled 1m  ● live", "ETHUSDT", "█")
+            assert "BTCUSDT" not in "\n".join(window.lines())
+            window.tmux("send-keys", "Escape")
+            window.shows("▸ETHUSDT", " BTCUSDT")
+            window.tmux("send-keys", "?")
+            window.shows("candled help", "in the list: chart of the selected symbol", "Ctrl-C  quit")
+            window.tmux("send-keys", "?")
+            window.shows("▸ETHUSDT")
+            window.tmux("send-keys", "q")
+            window.gone()
+
+
+def test_watch_in_a_dumb_terminal_prints_lines(tmp_path: Path) -> None:
+    """A terminal without cursor control gets one line for each message."""
+    with demo(tmp_path, "--speed", "60") as daemon:
+        command = ("env", "TERM=dumb", *CANDLED, "watch", "BTCUSDT", "--address", daemon.grpc)
+        with terminal(f"candled-dumb-{daemon.process.pid}", *command, width=200) as window:
+            window.shows("update    BTCUSDT 1m")

@@ -8,12 +8,14 @@ import pytest
 
 from candled.client.calls import BarStreamPlan, metadata, parse_address
 from candled.client.decode import encode_time
-from candled.client.model import Bar, ClientError, Kind, Message
+from candled.client.model import Bar, ClientError, Heartbeat, Kind, Message
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def plan(*, start_time: datetime | None = None, reconnect: bool = True) -> BarStreamPlan:
+def plan(
+    *, start_time: datetime | None = None, reconnect: bool = True, heartbeats: bool = False, addresses: int = 1
+) -> BarStreamPlan:
     return BarStreamPlan(
         symbols=["BTCUSDT"],
         intervals=["1m"],
@@ -22,6 +24,8 @@ def plan(*, start_time: datetime | None = None, reconnect: bool = True) -> BarSt
         max_updates_per_second=0,
         resume_token="",
         reconnect=reconnect,
+        heartbeats=heartbeats,
+        addresses=addresses,
     )
 
 
@@ -50,7 +54,7 @@ def message(kind: Kind, token: str = "", revision: int = 0) -> Message:
     return Message(kind=kind, bar=bar, sequence=1, exchange_time=START, send_time=START, resume_token=token)
 
 
-def test_after_a_break_the_newest_token_is_asked_for() -> None:
+def test_reconnect_uses_the_newest_token() -> None:
     stream = plan(start_time=START)
     stream.opened("")
     stream.received(message(Kind.CLOSE, "one"))
@@ -60,14 +64,22 @@ def test_after_a_break_the_newest_token_is_asked_for() -> None:
     assert stream.request().resume_token == "two"
 
 
-def test_a_stream_that_was_told_no_closed_bar_resumes_from_its_beginning() -> None:
+def test_stream_without_closed_bars_resumes_at_its_beginning() -> None:
     stream = plan()
     stream.opened("beginning")
     stream.failed(ClientError("UNAVAILABLE", ""))
     assert stream.request().resume_token == "beginning"
 
 
-def test_a_replay_that_broke_before_its_first_bar_begins_again() -> None:
+def test_first_call_tries_every_address() -> None:
+    """Only when all have failed is it an error; then it is one, as nothing was open yet."""
+    stream = plan(addresses=2)
+    stream.failed(ClientError("UNAVAILABLE", "one"))
+    with pytest.raises(ClientError, match="other"):
+        stream.failed(ClientError("UNAVAILABLE", "other"))
+
+
+def test_replay_cut_before_its_first_bar_restarts() -> None:
     stream = plan(start_time=START)
     stream.opened("")
     stream.failed(ClientError("UNAVAILABLE", ""))
@@ -75,7 +87,7 @@ def test_a_replay_that_broke_before_its_first_bar_begins_again() -> None:
     assert stream.request().HasField("start_time")
 
 
-def test_a_bar_that_comes_again_after_a_break_is_not_told_twice() -> None:
+def test_repeated_bar_is_delivered_once() -> None:
     stream = plan()
     stream.opened("")
     assert stream.received(message(Kind.CLOSE, "one"))
@@ -84,7 +96,7 @@ def test_a_bar_that_comes_again_after_a_break_is_not_told_twice() -> None:
     assert stream.received(message(Kind.REVISION, "two", revision=1))
 
 
-def test_delays_grow_to_a_bound_and_start_over_once_messages_come() -> None:
+def test_delays_grow_until_messages_come() -> None:
     stream = plan()
     stream.opened("")
     delays = [stream.failed(ClientError("UNAVAILABLE", "")) for _ in range(20)]
@@ -95,7 +107,7 @@ def test_delays_grow_to_a_bound_and_start_over_once_messages_come() -> None:
 
 
 @pytest.mark.parametrize("code", ["NOT_FOUND", "INVALID_ARGUMENT", "UNAUTHENTICATED", "INTERNAL"])
-def test_what_asking_again_cannot_mend_is_raised(code: str) -> None:
+def test_permanent_failures_are_raised(code: str) -> None:
     with pytest.raises(ClientError):
         plan().failed(ClientError(code, "no"))
 
@@ -107,26 +119,26 @@ def test_without_reconnect_every_failure_is_raised() -> None:
         stream.failed(ClientError("UNAVAILABLE", ""))
 
 
-def test_a_stream_that_never_opened_is_not_tried_for_ever() -> None:
+def test_stream_that_never_opened_gives_up() -> None:
     with pytest.raises(ClientError):
         plan().failed(ClientError("UNAVAILABLE", "no daemon answers"))
 
 
 @pytest.mark.parametrize("name", ["symbols", "intervals"])
-def test_a_string_where_a_list_is_due_is_refused(name: str) -> None:
+def test_string_instead_of_a_list_is_refused(name: str) -> None:
     options: dict[str, Any] = {"symbols": [], "intervals": [], "start_time": None, "closed_only": False}
     options |= {"max_updates_per_second": 0, "resume_token": "", "reconnect": True, name: "1m"}
     with pytest.raises(ValueError, match=rf"{name} is one string: give a list, such as \['1m'\]"):
         BarStreamPlan(**options)
 
 
-def test_a_token_is_sent_without_the_white_space_of_its_file() -> None:
+def test_token_is_stripped() -> None:
     assert metadata(" secret\n") == [("authorization", "Bearer secret")]
     assert metadata(None) == []
 
 
 @pytest.mark.parametrize("token", ["two words", "zwei\nZeilen", "schlüssel"])
-def test_what_cannot_be_a_token_is_refused(token: str) -> None:
+def test_malformed_token_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="give one line of the daemon's tokens file"):
         metadata(token)
 
@@ -137,6 +149,13 @@ def test_a_time_without_zone_is_refused() -> None:
 
 
 @pytest.mark.parametrize("address", ["", "localhost", ":50051", "host:port", "host:99999"])
-def test_an_address_of_no_form_is_refused(address: str) -> None:
+def test_malformed_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="is not host:port"):
         parse_address(address)
+
+
+def test_heartbeats_are_dropped_by_default() -> None:
+    """A loop over a stream sees bars only, however quiet the market is."""
+    beat = Heartbeat(sequence=1, exchange_time=None, send_time=START)
+    assert not plan().received(beat)
+    assert plan(heartbeats=True).received(beat)

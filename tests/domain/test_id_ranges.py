@@ -12,7 +12,8 @@ changes = st.lists(st.tuples(st.sampled_from(["add", "discard"]), spans), max_si
 
 
 @given(changes, spans)
-def test_it_is_a_set(history: list[tuple[str, tuple[int, int]]], asked: tuple[int, int]) -> None:
+def test_ranges_are_a_set(history: list[tuple[str, tuple[int, int]]], asked: tuple[int, int]) -> None:
+    """Ranges agree with a set of ids, whatever is added and removed."""
     ranges, ids = IdRanges(), set[int]()
     for change, (first, last) in history:
         span = set(range(first, last + 1))
@@ -32,7 +33,8 @@ def test_it_is_a_set(history: list[tuple[str, tuple[int, int]]], asked: tuple[in
 
 
 @given(changes)
-def test_its_ranges_are_sorted_and_never_touch(history: list[tuple[str, tuple[int, int]]]) -> None:
+def test_ranges_are_sorted_and_apart(history: list[tuple[str, tuple[int, int]]]) -> None:
+    """Ranges are sorted, and no two touch."""
     ranges = IdRanges()
     for change, span in history:
         getattr(ranges, change)(*span)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candled.domain.interval import INTERVALS, MINUTE, parse_interval
+from candled.domain.interval import INTERVALS, MINUTE, Interval, parse_interval
 
-times = st.integers(0, 4_000_000_000_000_000)
+times = st.integers(0, 4_000_000_000_000_000) | st.integers(-(2**70), 2**70)
 
 
 def at(text: str) -> int:
@@ -28,12 +28,13 @@ def at(text: str) -> int:
         ("1M", "2026-12-31T23:59:59", "2026-12-01T00:00:00"),
     ],
 )
-def test_a_time_belongs_to_the_bar_that_the_exchange_puts_it_in(name: str, time: str, open_time: str) -> None:
+def test_floor_agrees_with_the_exchange(name: str, time: str, open_time: str) -> None:
+    """A time belongs to the bar that the exchange puts it in."""
     assert parse_interval(name).floor(at(time)) == at(open_time)
 
 
 @given(times, st.sampled_from(list(INTERVALS.values())))
-def test_every_time_lies_in_exactly_one_bar(time: int, interval) -> None:
+def test_every_time_lies_in_exactly_one_bar(time: int, interval: Interval) -> None:
     open_time = interval.floor(time)
     end = interval.end(open_time)
     assert open_time <= time < end
@@ -42,7 +43,8 @@ def test_every_time_lies_in_exactly_one_bar(time: int, interval) -> None:
     assert interval.minutes(open_time) * MINUTE == end - open_time
 
 
-def test_weeks_begin_on_monday_and_months_on_the_first() -> None:
+def test_weeks_and_months() -> None:
+    """Weeks begin on Monday, months on the first."""
     week, month = parse_interval("1w"), parse_interval("1M")
     for day in range(0, 3000, 13):
         time = day * 24 * 60 * MINUTE
@@ -52,6 +54,7 @@ def test_weeks_begin_on_monday_and_months_on_the_first() -> None:
         assert (first.day, first.hour) == (1, 0)
 
 
-def test_an_unknown_interval_is_refused_with_those_there_are() -> None:
+def test_unknown_interval_lists_the_known() -> None:
+    """The error of an unknown interval lists those that exist."""
     with pytest.raises(ValueError, match=r"'7m'.*1m 3m 5m"):
         parse_interval("7m")

@@ -22,7 +22,7 @@ def minute(number: int, *, count: int = 1, price: int = 100, first_id: int = 1, 
 
 @st.composite
 def hours(draw: st.DrawFn) -> list[Bar]:
-    bars, next_id = [], 1
+    bars, next_id = list[Bar](), 1
     for number in range(60):
         count = draw(st.integers(0, 3))
         bar = minute(number, count=count, price=draw(st.integers(10, 1000)), first_id=next_id)
@@ -35,7 +35,8 @@ def hours(draw: st.DrawFn) -> list[Bar]:
 
 
 @given(hours())
-def test_an_hour_of_minutes_equals_an_hour_of_quarters(bars: list[Bar]) -> None:
+def test_merging_is_associative(bars: list[Bar]) -> None:
+    """An hour of minutes equals an hour of quarters."""
     hour, quarter, five = parse_interval("1h"), parse_interval("15m"), parse_interval("5m")
     fives = [merge_bars(bars[i : i + 5], five) for i in range(0, 60, 5)]
     quarters = [merge_bars(fives[i : i + 3], quarter) for i in range(0, 12, 3)]
@@ -43,7 +44,8 @@ def test_an_hour_of_minutes_equals_an_hour_of_quarters(bars: list[Bar]) -> None:
 
 
 @given(hours())
-def test_minutes_without_trades_add_nothing_to_a_longer_bar(bars: list[Bar]) -> None:
+def test_empty_minutes_add_nothing(bars: list[Bar]) -> None:
+    """Minutes without trades change neither prices nor sums of a longer bar."""
     hour = parse_interval("1h")
     traded = [bar for bar in bars if not bar.is_empty]
     if traded:
@@ -53,7 +55,8 @@ def test_minutes_without_trades_add_nothing_to_a_longer_bar(bars: list[Bar]) -> 
         assert merged.low == min(bar.low for bar in traded)
 
 
-def test_a_longer_bar_is_complete_only_with_all_its_minutes_complete() -> None:
+def test_complete_needs_every_minute() -> None:
+    """A longer bar is complete only if each of its minutes is there and complete."""
     five = parse_interval("5m")
     bars = [minute(number, first_id=number + 1) for number in range(5)]
     assert merge_bars(bars, five).complete
@@ -69,7 +72,8 @@ def test_a_longer_bar_closes_with_its_last_minute() -> None:
     assert not merge_bars([*bars[:4], replace(bars[4], closed=False)], five).closed
 
 
-def test_its_revision_is_the_sum_of_theirs() -> None:
+def test_revision_is_a_sum() -> None:
+    """The revision of a longer bar is the sum of its minutes' revisions."""
     bars = [minute(number, first_id=number + 1, revision=number) for number in range(5)]
     assert merge_bars(bars, parse_interval("5m")).revision == 10
 

@@ -12,7 +12,8 @@ units = st.integers(0, 10**30)
 
 
 @given(units)
-def test_what_is_written_reads_back_as_the_same_number(number: int) -> None:
+def test_text_round_trip(number: int) -> None:
+    """A number that was written as text reads back as the same number."""
     assert parse_units(format_units(number)) == number
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from decimal import ROUND_DOWN, Context, Decimal, localcontext
 from itertools import groupby
+from typing import Any
 
 from candled.domain.bar import NO_TRADE, Bar
 from candled.domain.event import BarEvent
-from candled.domain.feed_event import MinutesSettled, StartFound, TradesArrived, TradesRepaired
+from candled.domain.feed_event import MinutesSettled, ServerTime, StartFound, TradesArrived, TradesRepaired
 from candled.domain.interval import MINUTE
 from candled.domain.numbers import ONE
 from candled.domain.trade import Trade
@@ -83,7 +84,7 @@ class FakeExchange:
             if symbol.wanted_start is not None:
                 before = [t.last_id for t in self.trades if t.time < symbol.wanted_start]
                 if not before:
-                    symbol.wanted_start = None
+                    symbol.coverage.wanted_start = None
                 else:
                     events += engine.handle(StartFound(self.symbol, before[-1]), 0.0)
             elif symbol.continuity.missing:
@@ -103,7 +104,9 @@ class FakeExchange:
         row = self.bars.get(open_time)
         if row is None:
             return None
-        numbers = {name: int(value if name == "trade_count" else value * ONE) for name, value in row.items()}
+        numbers: dict[str, Any] = {
+            name: int(value if name == "trade_count" else value * ONE) for name, value in row.items()
+        }
         return Bar(
             symbol=self.symbol,
             interval="1m",
@@ -128,4 +131,13 @@ def split(trade: Trade) -> list[Trade]:
 
 
 def arrived(trades: list[Trade]) -> TradesArrived:
-    return TradesArrived(list(trades), max(t.time for t in trades), 0.0)
+    """They come from the stream, at a local time of 0."""
+    return TradesArrived(list(trades), {}, 0.0)
+
+
+def agreed(engine: Engine, time: int) -> Engine:
+    """The engine once the exchange's clock and another symbol agreed on a time later than all trades."""
+    for local in (-0.6, -0.3, 0.0):
+        engine.handle(ServerTime(time + round(local * 1_000_000), local, local), local)
+    engine.time.observe({"ANOTHER": time}, 0.0)
+    return engine

@@ -1,11 +1,11 @@
 """A gap is followed from the jump in ids to its end, whatever the repair makes of it meanwhile."""
 
 from candled.domain.id_ranges import IdRanges
-from candled.engine.gaps import FILLED_KEPT, GapBook
+from candled.engine.continuity import FILLED_KEPT, GapBook
 
 
 class Ids:
-    """Ids seen, given up and, of the first so many, missing."""
+    """Ids seen, given up and, of those below the horizon, missing."""
 
     def __init__(self, horizon: int) -> None:
         self.seen, self.given_up, self.horizon, self.book = IdRanges(), IdRanges(), horizon, GapBook()
@@ -24,7 +24,8 @@ class Ids:
         return self.book.found, self.book.filled
 
 
-def test_a_gap_filled_page_by_page_is_one_gap_with_the_range_that_it_had() -> None:
+def test_paged_fill_is_one_gap() -> None:
+    """A gap that is filled page by page counts once, with the range that it had."""
     ids = Ids(0)
     ids.see(1, 10)
     ids.see(5011, 5020)
@@ -35,7 +36,8 @@ def test_a_gap_filled_page_by_page_is_one_gap_with_the_range_that_it_had() -> No
     assert list(ids.book.newest_filled) == [(11, 5010)]
 
 
-def test_a_gap_filled_from_within_is_split_and_stays_one() -> None:
+def test_split_gap_counts_once() -> None:
+    """A gap that is filled from within is split, and counts once."""
     ids = Ids(0)
     ids.see(1, 10)
     ids.see(31, 40)
@@ -69,7 +71,8 @@ def test_gaps_apart_are_counted_apart() -> None:
     assert ids.counts == (2, 1)
 
 
-def test_a_gap_with_ids_that_were_given_up_is_not_filled() -> None:
+def test_gap_with_unfillable_ids_is_not_filled() -> None:
+    """A gap of which ids were given up does not count as filled."""
     ids = Ids(0)
     ids.see(1, 10)
     ids.see(21, 30)

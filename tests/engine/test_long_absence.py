@@ -24,8 +24,9 @@ def bar(number: int) -> Bar:
     )  # fmt: skip
 
 
-def test_the_minute_before_days_of_klines_still_gets_its_trades() -> None:
-    engine, events = SymbolEngine("X", count(1).__next__), list[BarEvent]()
+def test_minute_before_an_absence_is_completed() -> None:
+    """The minute before days of klines still gets its trades."""
+    engine, events = SymbolEngine("X", count(1).__next__, list[int]().append), list[BarEvent]()
     engine.restore([bar(0)])
     for number in (DAYS_IN_MINUTES, DAYS_IN_MINUTES + 1):
         engine.apply(trade(number), events)
@@ -36,13 +37,14 @@ def test_the_minute_before_days_of_klines_still_gets_its_trades() -> None:
     assert engine.continuity.missing == [(1, 1)]
     engine.apply(trade(1), events)
     engine.settle(START + (DAYS_IN_MINUTES + 2) * MINUTE, events)
-    told = {event.bar.open_time: event.bar for event in events if event.bar.closed}
-    assert sorted(told) == [START + number * MINUTE for number in range(1, DAYS_IN_MINUTES + 1)]
-    assert all(bar.complete for bar in told.values())
+    emitted = {event.bar.open_time: event.bar for event in events if event.bar.closed}
+    assert sorted(emitted) == [START + number * MINUTE for number in range(1, DAYS_IN_MINUTES + 1)]
+    assert all(bar.complete for bar in emitted.values())
 
 
-def test_klines_after_a_minute_that_is_not_whole_yet_are_taken_though_nothing_later_has_closed() -> None:
-    engine, events = SymbolEngine("X", count(1).__next__), list[BarEvent]()
+def test_klines_after_an_open_gap() -> None:
+    """Klines after a minute that still lacks trades are taken, though nothing later has closed."""
+    engine, events = SymbolEngine("X", count(1).__next__, list[int]().append), list[BarEvent]()
     engine.restore([bar(0)])
     engine.continuity.exists(5000)
     engine.adopt([bar(number) for number in range(2, 1000)], 0, events)
@@ -52,6 +54,6 @@ def test_klines_after_a_minute_that_is_not_whole_yet_are_taken_though_nothing_la
     )
     engine.apply(trade(1), events)
     engine.settle(START + DAYS_IN_MINUTES * MINUTE, events)
-    told = {event.bar.open_time: event.bar for event in events if event.bar.closed}
-    assert sorted(told) == [START + number * MINUTE for number in range(1, 1000)]
-    assert all(bar.complete for bar in told.values())
+    emitted = {event.bar.open_time: event.bar for event in events if event.bar.closed}
+    assert sorted(emitted) == [START + number * MINUTE for number in range(1, 1000)]
+    assert all(bar.complete for bar in emitted.values())

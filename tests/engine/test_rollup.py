@@ -1,5 +1,7 @@
 """Longer bars equal `merge_bars` over all their minutes, whatever happens to the minutes."""
 
+from collections.abc import Callable, Collection
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 from candled.domain.bar import NO_TRADE, Bar, merge_bars
 from candled.domain.event import BarEvent, BarEventKind
 from candled.domain.interval import INTERVALS, MINUTE
-from candled.engine.rollup import MinutesNeeded, RollUp
+from candled.engine.rebuilds import MinutesNeeded
+from candled.engine.rollup import RollUp
 
 START = 1_790_000_000_000_000 // (1440 * MINUTE) * (1440 * MINUTE)
 LONGER = [interval for name, interval in INTERVALS.items() if name != "1m"]
@@ -54,23 +57,32 @@ def close_minutes(rollup: RollUp, count: int) -> list[BarEvent]:
     return rollup.apply([event(BarEventKind.CLOSE, minute(i), i + 1) for i in range(count)])
 
 
-def told(events: list[BarEvent], interval: str, kind: BarEventKind) -> list[Bar]:
+def rebuild(
+    rollup: RollUp,
+    need: MinutesNeeded,
+    minutes: list[Bar],
+    wanted: Callable[[str], Collection[str]] = lambda _symbol: (),
+) -> list[BarEvent]:
+    return rollup.rebuild(need.symbol, need.interval, need.open_time, minutes, wanted)
+
+
+def emitted(events: list[BarEvent], interval: str, kind: BarEventKind) -> list[Bar]:
     return [e.bar for e in events if e.bar.interval == interval and e.kind is kind]
 
 
-def test_a_longer_bar_closes_with_its_last_minute_and_takes_its_position() -> None:
+def test_longer_bar_takes_its_last_minutes_position() -> None:
     events = close_minutes(RollUp(), 5)
     closed = [e for e in events if e.bar.interval == "5m"]
     assert [e.position for e in closed] == [5]
     assert closed[0].bar == merge_bars([minute(i) for i in range(5)], INTERVALS["5m"])
 
 
-def test_bars_of_one_position_are_told_shortest_interval_first() -> None:
+def test_shortest_interval_is_emitted_first() -> None:
     events = close_minutes(RollUp(), 60)
     assert [e.bar.interval for e in events if e.position == 60] == ["1m", "3m", "5m", "15m", "30m", "1h"]
 
 
-def test_forming_bars_are_told_on_each_trade_only_for_wanted_intervals() -> None:
+def test_updates_are_emitted_only_for_wanted_intervals() -> None:
     rollup = RollUp()
     close_minutes(rollup, 2)
     forming = minute(2, closed=False)
@@ -79,7 +91,7 @@ def test_forming_bars_are_told_on_each_trade_only_for_wanted_intervals() -> None
     assert out[1].bar == merge_bars([minute(0), minute(1), forming], INTERVALS["5m"])
 
 
-def test_a_snapshot_needs_nobody_to_watch() -> None:
+def test_snapshot_needs_no_subscriber() -> None:
     rollup = RollUp()
     close_minutes(rollup, 130)
     rollup.apply([event(BarEventKind.UPDATE, minute(130, closed=False))])
@@ -89,93 +101,100 @@ def test_a_snapshot_needs_nobody_to_watch() -> None:
     assert rollup.forming("B", "1d") is None
 
 
-def test_a_bar_whose_last_minute_is_withheld_closes_with_the_next_minute_and_is_not_complete() -> None:
+def test_bar_without_its_last_minute_closes_incomplete() -> None:
+    """A longer bar whose last minute is withheld closes with the next minute, not complete."""
     rollup = RollUp()
     close_minutes(rollup, 4)
     out = rollup.apply([event(BarEventKind.CLOSE, minute(5), 6)])
-    (bar,) = told(out, "5m", BarEventKind.CLOSE)
+    (bar,) = emitted(out, "5m", BarEventKind.CLOSE)
     assert (bar.closed, bar.complete) == (True, False)
 
 
-def test_a_withheld_minute_decided_later_revises_the_longer_bar() -> None:
+def test_withheld_minute_revises_the_longer_bar() -> None:
     rollup = RollUp()
     close_minutes(rollup, 4)
     rollup.apply([event(BarEventKind.CLOSE, minute(5), 6)])
     out = rollup.apply([event(BarEventKind.REVISION, minute(4), 7)])
-    assert told(out, "5m", BarEventKind.REVISION) == [merge_bars([minute(i) for i in range(5)], INTERVALS["5m"])]
+    assert emitted(out, "5m", BarEventKind.REVISION) == [
+        merge_bars([minute(i) for i in range(5)], INTERVALS["5m"])
+    ]
 
 
-def test_an_outage_leaves_the_bar_it_cut_short_and_no_bar_for_the_time_between() -> None:
+def test_outage_leaves_no_bars_in_between() -> None:
+    """The bar that the outage cut short closes, and none is made for the time without minutes."""
     rollup = RollUp()
     close_minutes(rollup, 2)
     out = rollup.apply([event(BarEventKind.CLOSE, minute(301), 3)])
-    assert [(bar.open_time - START) // MINUTE for bar in told(out, "5m", BarEventKind.CLOSE)] == [0]
-    assert [(bar.open_time - START) // MINUTE for bar in told(out, "4h", BarEventKind.CLOSE)] == [0]
+    assert [(bar.open_time - START) // MINUTE for bar in emitted(out, "5m", BarEventKind.CLOSE)] == [0]
+    assert [(bar.open_time - START) // MINUTE for bar in emitted(out, "4h", BarEventKind.CLOSE)] == [0]
 
 
-def test_a_revision_beyond_memory_asks_for_its_minutes_and_is_told_when_they_come() -> None:
+def test_old_revision_waits_for_its_minutes() -> None:
+    """A revision of an evicted minute asks for the bar's minutes and is emitted when they come."""
     rollup = RollUp()
     close_minutes(rollup, 600)
     revised = minute(3, trades=4, revision=1)
     out = rollup.apply([event(BarEventKind.REVISION, revised, 601)])
-    assert told(out, "5m", BarEventKind.REVISION) == []
-    needs = {need.interval: need for need in rollup.take_needs()}
-    assert rollup.take_needs() == []
+    assert emitted(out, "5m", BarEventKind.REVISION) == []
+    needs = {need.interval: need for need in rollup.take_needed()}
+    assert rollup.take_needed() == []
     stored = [minute(i) for i in range(5)]  # the journal does not have the revision yet
-    (told_again,) = rollup.rebuild(needs["5m"], stored)
-    assert told_again.position == 601
-    assert told_again.bar == merge_bars([revised if i == 3 else minute(i) for i in range(5)], INTERVALS["5m"])
+    (rebuilt,) = rebuild(rollup, needs["5m"], stored)
+    assert rebuilt.position == 601
+    assert rebuilt.bar == merge_bars([revised if i == 3 else minute(i) for i in range(5)], INTERVALS["5m"])
 
 
-def test_what_is_told_meanwhile_says_from_where_on_a_longer_bar_is_owed() -> None:
+def test_events_carry_the_resume_floor() -> None:
+    """Until a longer bar is rebuilt, every event has the position from which it is pending."""
     rollup = RollUp()
     close_minutes(rollup, 600)
     first = rollup.apply([event(BarEventKind.REVISION, minute(3, revision=1), 601)])
     later = rollup.apply([event(BarEventKind.CLOSE, minute(600), 602)])
-    assert {e.owed_from for e in first + later} == {601}
-    rebuilt = [e for need in rollup.take_needs() for e in rollup.rebuild(need, [minute(3)])]
-    assert [e.owed_from for e in rebuilt[:1] + rebuilt[-1:]] == [601, 0]
-    assert rollup.apply([event(BarEventKind.CLOSE, minute(601), 603)])[0].owed_from == 0
+    assert {e.resume_floor for e in first + later} == {601}
+    rebuilt = [e for need in rollup.take_needed() for e in rebuild(rollup, need, [minute(3)])]
+    assert [e.resume_floor for e in rebuilt[:1] + rebuilt[-1:]] == [601, 0]
+    assert rollup.apply([event(BarEventKind.CLOSE, minute(601), 603)])[0].resume_floor == 0
 
 
-def test_a_rebuilt_bar_corrects_the_forming_bar_above_it() -> None:
+def test_rebuilt_bar_corrects_longer_forming_bars() -> None:
     rollup = RollUp()
     close_minutes(rollup, 600)
     revised = minute(3, trades=4, revision=1)
     rollup.apply([event(BarEventKind.REVISION, revised, 601)])
     bars = [revised if i == 3 else minute(i) for i in range(600)]
-    for need in rollup.take_needs():
+    for need in rollup.take_needed():
         first = (need.open_time - START) // MINUTE
-        rollup.rebuild(need, bars[first : first + (need.close_time - need.open_time) // MINUTE])
+        rebuild(rollup, need, bars[first : first + (need.close_time - need.open_time) // MINUTE])
     assert rollup.forming("A", "1d") == merge_bars(bars, INTERVALS["1d"])
 
 
 @pytest.mark.parametrize("longest_first", [False, True])
-def test_a_rebuilt_bar_does_not_lose_what_its_parts_are_still_waiting_for(longest_first: bool) -> None:
+def test_rebuilt_bar_keeps_pending_minutes(longest_first: bool) -> None:
+    """In any order of rebuilding, the last revision of an hour has all its minutes."""
     rollup = RollUp()
     bars = [minute(index, revision=int(index < 59)) for index in range(60)]
     rollup.apply([event(BarEventKind.CLOSE, minute(i), i) for i in (59, *range(60, 71))])
-    told_of_the_hour = []
+    hour_revisions = []
     for position, bar in enumerate(bars[:59], 71):  # all but the last minute were withheld
         out = rollup.apply([event(BarEventKind.REVISION, bar, position)])
-        told_of_the_hour += told(out, "1h", BarEventKind.REVISION)
-    needs = sorted(rollup.take_needs(), key=lambda need: need.close_time - need.open_time, reverse=longest_first)
+        hour_revisions += emitted(out, "1h", BarEventKind.REVISION)
+    needs = sorted(rollup.take_needed(), key=lambda need: need.close_time - need.open_time, reverse=longest_first)
     for need in needs:
         first = (need.open_time - START) // MINUTE
-        out = rollup.rebuild(need, bars[first : first + (need.close_time - need.open_time) // MINUTE])
-        told_of_the_hour += [bar for bar in told(out, "1h", BarEventKind.REVISION) if bar.open_time == START]
-    assert [bar.revision for bar in told_of_the_hour] == sorted(bar.revision for bar in told_of_the_hour)
-    assert told_of_the_hour[-1] == merge_bars(bars, INTERVALS["1h"])
+        out = rebuild(rollup, need, bars[first : first + (need.close_time - need.open_time) // MINUTE])
+        hour_revisions += [bar for bar in emitted(out, "1h", BarEventKind.REVISION) if bar.open_time == START]
+    assert [bar.revision for bar in hour_revisions] == sorted(bar.revision for bar in hour_revisions)
+    assert hour_revisions[-1] == merge_bars(bars, INTERVALS["1h"])
 
 
-def test_a_minute_decided_late_enters_the_forming_bar_that_had_nothing_of_its_time() -> None:
+def test_late_minute_enters_the_forming_bar() -> None:
     rollup = RollUp()
     late = minute(60, trades=1)
     bars = [minute(i) for i in range(105, 110)]
     rollup.apply([event(BarEventKind.CLOSE, bar, i) for i, bar in enumerate(bars, 1)])
     rollup.apply([event(BarEventKind.REVISION, late, 10)])
-    for need in rollup.take_needs():
-        rollup.rebuild(need, [late])
+    for need in rollup.take_needed():
+        rebuild(rollup, need, [late])
     assert rollup.forming("A", "2h") == merge_bars([late, *bars], INTERVALS["2h"])
 
 
@@ -186,7 +205,7 @@ def test_memory_does_not_grow_with_time() -> None:
     assert kept < 90
 
 
-def test_a_seeded_rollup_goes_on_where_another_left() -> None:
+def test_seeded_rollup_continues_another() -> None:
     left = RollUp()
     events = close_minutes(left, 1000)
     time = START + 1000 * MINUTE
@@ -233,7 +252,7 @@ def histories(draw: st.DrawFn) -> list[tuple[BarEventKind, Bar]]:
 
 @settings(max_examples=60, deadline=None)
 @given(histories(), st.data())
-def test_a_history_that_answers_late_never_makes_a_longer_bar_older(
+def test_late_history_never_reverts_a_longer_bar(
     history: list[tuple[BarEventKind, Bar]], data: st.DataObject
 ) -> None:
     rollup = RollUp()
@@ -241,10 +260,10 @@ def test_a_history_that_answers_late_never_makes_a_longer_bar_older(
     newest: dict[tuple[str, int], Bar] = {}
     waiting: list[MinutesNeeded] = []
 
-    def hear(events: list[BarEvent]) -> None:
-        for heard in events:
-            bar = heard.bar
-            if heard.kind is not BarEventKind.UPDATE and bar.interval != "1m":
+    def take(events: list[BarEvent]) -> None:
+        for event in events:
+            bar = event.bar
+            if event.kind is not BarEventKind.UPDATE and bar.interval != "1m":
                 known = newest.get((bar.interval, bar.open_time))
                 assert known is None or bar.revision >= known.revision
                 assert known is None or bar.trade_count >= known.trade_count
@@ -253,14 +272,14 @@ def test_a_history_that_answers_late_never_makes_a_longer_bar_older(
     def answer(count: int) -> None:
         for need in waiting[:count]:
             stored = [minutes[t] for t in sorted(minutes) if need.open_time <= t < need.close_time]
-            hear(rollup.rebuild(need, stored))
+            take(rebuild(rollup, need, stored))
         del waiting[:count]
 
     for position, (kind, bar) in enumerate(history, 1):
         if kind is not BarEventKind.UPDATE:
             minutes[bar.open_time] = bar
-        hear(rollup.apply([event(kind, bar, position)]))
-        waiting += rollup.take_needs()
+        take(rollup.apply([event(kind, bar, position)]))
+        waiting += rollup.take_needed()
         answer(data.draw(st.integers(0, 3)))
     answer(len(waiting))
     closed_until = max((bar.close_time for bar in minutes.values()), default=0)
@@ -274,7 +293,7 @@ def test_a_history_that_answers_late_never_makes_a_longer_bar_older(
 
 @settings(max_examples=40, deadline=None)
 @given(histories())
-def test_every_bar_told_last_equals_the_merge_of_its_minutes(history: list[tuple[BarEventKind, Bar]]) -> None:
+def test_newest_bars_equal_merged_minutes(history: list[tuple[BarEventKind, Bar]]) -> None:
     rollup = RollUp()
     minutes: dict[int, Bar] = {}
     newest: dict[tuple[str, int], Bar] = {}
@@ -284,23 +303,23 @@ def test_every_bar_told_last_equals_the_merge_of_its_minutes(history: list[tuple
         if kind is not BarEventKind.UPDATE:
             minutes[bar.open_time] = bar
         out = rollup.apply([event(kind, bar, position)], every_interval)
-        needs = rollup.take_needs()
+        needs = rollup.take_needed()
         for need in needs:
             stored = [minutes[t] for t in sorted(minutes) if need.open_time <= t < need.close_time]
-            out += rollup.rebuild(need, stored, every_interval)
-        for told_event in out:
-            if told_event.kind is BarEventKind.UPDATE and told_event.bar.interval != "1m":
+            out += rebuild(rollup, need, stored, every_interval)
+        for emission in out:
+            if emission.kind is BarEventKind.UPDATE and emission.bar.interval != "1m":
                 if needs:
-                    continue  # told again when the minutes have come: `forming` is checked below
+                    continue  # emitted again when the minutes have come: `forming` is checked below
                 inside = {
-                    t: b for t, b in minutes.items() if told_event.bar.open_time <= t < told_event.bar.close_time
+                    t: b for t, b in minutes.items() if emission.bar.open_time <= t < emission.bar.close_time
                 }
                 if forming is not None:
                     inside[forming.open_time] = forming
-                expected = merge_bars([inside[t] for t in sorted(inside)], INTERVALS[told_event.bar.interval])
-                assert told_event.bar == expected
-            elif told_event.kind is not BarEventKind.UPDATE:
-                newest[told_event.bar.interval, told_event.bar.open_time] = told_event.bar
+                expected = merge_bars([inside[t] for t in sorted(inside)], INTERVALS[emission.bar.interval])
+                assert emission.bar == expected
+            elif emission.kind is not BarEventKind.UPDATE:
+                newest[emission.bar.interval, emission.bar.open_time] = emission.bar
         if not needs and position < len(history):
             continue
         everything = minutes | ({forming.open_time: forming} if forming else {})
@@ -308,8 +327,8 @@ def test_every_bar_told_last_equals_the_merge_of_its_minutes(history: list[tuple
         for interval in LONGER:
             open_time = interval.floor(newest_minute)
             if interval.end(open_time) > max((b.close_time for b in minutes.values()), default=0):
-                inside = [everything[t] for t in sorted(everything) if t >= open_time]
-                assert rollup.forming("A", interval.name) == merge_bars(inside, interval)
+                newest_bars = [everything[t] for t in sorted(everything) if t >= open_time]
+                assert rollup.forming("A", interval.name) == merge_bars(newest_bars, interval)
     closed_until = max((bar.close_time for bar in minutes.values()), default=0)
     for interval in LONGER:
         for open_time in {interval.floor(t) for t in minutes}:

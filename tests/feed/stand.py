@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
+from typing import Any
 
 import attrs
 import trio
@@ -10,27 +11,29 @@ import trio
 from candled.domain.feed_event import FeedEvent, StreamLive, StreamLost, TradeExists, TradesArrived
 from candled.domain.id_ranges import IdRanges
 from candled.domain.interval import DAY
-from candled.exchange.clock import ExchangeClock
-from candled.exchange.core import Exchange, Limits
-from candled.exchange.memory import MemoryExchange, open_memory_exchange
-from candled.exchange.synthetic import SyntheticMarket
-from candled.feed.binance.feed import BinanceFeed
+from candled.embedded_exchange.clock import ExchangeClock
+from candled.embedded_exchange.core import Exchange, Limits
+from candled.embedded_exchange.memory import MemoryExchange, open_memory_exchange
+from candled.embedded_exchange.synthetic import SyntheticMarket
+from candled.feed.adapter import ExchangeAdapter
+from candled.feed.binance.adapter import ADAPTER
 from candled.feed.binance.rest import BinanceRest, open_rest
+from candled.feed.feed import Feed
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "PEPEUSDT")
 START = 20_400 * DAY + DAY // 2
 
 
 @attrs.define
-class Heard:
-    """What a feed told, as an engine would hear it."""
+class Received:
+    """Events that a feed emitted, as an engine would receive them."""
 
     seen: dict[str, IdRanges] = attrs.Factory(dict)
     lives: list[tuple[str, ...]] = attrs.Factory(list)
     losses: list[tuple[str, ...]] = attrs.Factory(list)
     exists: dict[str, int] = attrs.Factory(dict)
 
-    def hear(self, event: FeedEvent) -> None:
+    def receive(self, event: FeedEvent) -> None:
         match event:
             case TradesArrived(trades=trades):
                 for trade in trades:
@@ -53,9 +56,12 @@ class Network:
 
     memory: MemoryExchange
     made: list[tuple[float, str]] = attrs.Factory(list)
-    streams: list[trio.abc.Stream] = attrs.Factory(list)
+    streams: list[Any] = attrs.Factory(list)
+    """Their ends in memory, which can be cut."""
     down: set[str] = attrs.Factory(set)
     """Hosts that refuse connections."""
+    failures: dict[str, Exception] = attrs.Factory(dict)
+    """What connecting to a host raises."""
     seconds: float = 1.0
     """How long it takes to connect, so that trades are missed by whoever lets go too early."""
 
@@ -65,6 +71,8 @@ class Network:
         if host in self.down:
             await trio.lowlevel.checkpoint()
             raise ConnectionRefusedError(f"{host} is down")
+        if host in self.failures:
+            raise self.failures[host]
         stream = await self.memory.connect(host, port, tls)
         self.streams.append(stream)
         return stream
@@ -81,8 +89,8 @@ class Stand:
     exchange: Exchange
     network: Network
     rest: BinanceRest
-    feed: BinanceFeed
-    heard: Heard
+    feed: Feed
+    received: Received
 
     async def until(self, condition: Callable[[], bool], seconds: float = 1800.0) -> None:
         """Wait, on the mock clock, until something is so."""
@@ -92,13 +100,13 @@ class Stand:
 
     async def hears_each(self, symbols: Sequence[str] = SYMBOLS, seconds: float = 1800.0) -> None:
         """Wait until a further trade of each of them came."""
-        before = {symbol: self.heard.last(symbol) for symbol in symbols}
-        await self.until(lambda: all(self.heard.last(s) > before[s] for s in symbols), seconds)
+        before = {symbol: self.received.last(symbol) for symbol in symbols}
+        await self.until(lambda: all(self.received.last(s) > before[s] for s in symbols), seconds)
 
     def missing(self, symbol: str) -> list[tuple[int, int]]:
         """Trade ids that did not come, between the first and the last that did."""
-        seen = self.heard.seen[symbol]
-        return seen.missing(next(iter(seen))[0], self.heard.last(symbol))
+        seen = self.received.seen[symbol]
+        return seen.missing(next(iter(seen))[0], self.received.last(symbol))
 
 
 def make_exchange(
@@ -116,7 +124,8 @@ async def open_feed(
     connections: int = 1,
     stream_urls: Sequence[str] = ("ws://a", "ws://b"),
     prepare: Callable[[Network], Awaitable[None]] | None = None,
-    roll_over_seconds: float = 80_000.0,
+    lifetime: float = 80_000.0,
+    adapter: ExchangeAdapter = ADAPTER,
 ) -> AsyncIterator[Stand]:
     """A feed that reads, for as long as it is inside."""
     async with (
@@ -128,7 +137,8 @@ async def open_feed(
         if prepare is not None:
             await prepare(network)
         description = await rest.describe(symbols)
-        feed = BinanceFeed(
+        feed = Feed(
+            adapter,
             instruments=[description.instruments[symbol] for symbol in symbols],
             stream="trade",
             stream_urls=stream_urls,
@@ -136,16 +146,16 @@ async def open_feed(
             source=rest,
             connect=network.connect,
             rng=Random(1),
-            roll_over_seconds=roll_over_seconds,
+            lifetime=lifetime,
         )
-        heard = Heard()
+        received = Received()
         send, receive = trio.open_memory_channel[FeedEvent](10_000)
 
         async def listen() -> None:
             async for event in receive:
-                heard.hear(event)
+                received.receive(event)
 
         nursery.start_soon(listen)
         nursery.start_soon(feed.run, send)
-        yield Stand(exchange, network, rest, feed, heard)
+        yield Stand(exchange, network, rest, feed, received)
         nursery.cancel_scope.cancel()

@@ -5,12 +5,12 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candled.feed.backoff import Backoff
-from candled.feed.limits import RollingLimit
+from candled.feed.transport.rate_limit import RollingLimit
+from candled.retry import Backoff
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 30)), max_size=60))
-def test_never_more_than_the_limit_is_taken_in_any_window(asked: list[tuple[int, float]]) -> None:
+def test_limit_holds_in_any_window(asked: list[tuple[int, float]]) -> None:
     limit, now, taken = RollingLimit(100, 60.0), 0.0, []
     for amount, pause in asked:
         now += pause
@@ -22,21 +22,21 @@ def test_never_more_than_the_limit_is_taken_in_any_window(asked: list[tuple[int,
         assert sum(amount for time, amount in taken if start <= time < start + 60 - 2e-6) <= 100
 
 
-def test_what_may_be_taken_now_does_not_wait() -> None:
+def test_free_capacity_needs_no_wait() -> None:
     limit = RollingLimit(100, 60.0)
     limit.take(100, 0.0)
     assert limit.wait(1, 10.0) == 50.0
     assert limit.wait(1, 60.0) == 0.0
 
 
-def test_more_than_the_limit_counts_as_all_of_it() -> None:
+def test_excess_request_counts_as_the_whole_limit() -> None:
     limit = RollingLimit(10, 60.0)
     assert limit.wait(25, 0.0) == 0.0
     limit.take(1, 0.0)
     assert limit.wait(25, 0.0) == 60.0
 
 
-def test_the_other_sides_count_is_believed_where_it_is_higher() -> None:
+def test_servers_higher_count_wins() -> None:
     limit = RollingLimit(100, 60.0)
     limit.take(10, 0.0)
     limit.correct(95, 1.0)
@@ -45,15 +45,15 @@ def test_the_other_sides_count_is_believed_where_it_is_higher() -> None:
     assert limit.used(2.0) == 95
 
 
-def test_a_block_lasts_as_long_as_it_was_told_to() -> None:
+def test_block_lasts_its_duration() -> None:
     limit = RollingLimit(100, 60.0)
     limit.block(30.0, 5.0)
     assert limit.wait(1, 10.0) == 25.0
     assert limit.blocked_for(36.0) == 0.0
 
 
-def test_delays_double_up_to_a_cap_with_jitter_and_start_over() -> None:
-    backoff = Backoff(random.Random(1), first=1.0, most=10.0)
+def test_delays_double_with_jitter_up_to_a_cap() -> None:
+    backoff = Backoff(random.Random(1), first=1.0, delay_max=10.0)
     delays = [backoff.next() for _ in range(6)]
     for delay, whole in zip(delays, (1, 2, 4, 8, 10, 10), strict=True):
         assert whole / 2 <= delay <= whole

@@ -2,11 +2,14 @@
 
 from itertools import pairwise
 
-from candled.feed.pace import PATIENCE_MAX, PATIENCE_MIN, QUIET_MAX, Pace
+import pytest
+
+from candled.domain.limits import ID_JUMP_MAX
+from candled.feed.silence import PATIENCE_MAX, PATIENCE_MIN, QUIET_MAX, STRANGE_MAX, Pace
 
 
 def traded(pause: float, count: int) -> tuple[Pace, float]:
-    """A symbol that has traded so often with that pause between, and when last."""
+    """The pace of a symbol after some trades at equal pauses, and the time of the last."""
     pace, now = Pace(), 0.0
     for number in range(count):
         now = number * pause
@@ -22,20 +25,23 @@ def first_suspicion(pace: Pace, now: float) -> float:
     return silence
 
 
-def test_a_symbol_of_which_nothing_came_is_checked_at_once_and_then_now_and_then() -> None:
+def test_symbol_without_trades_is_checked() -> None:
+    """A symbol without any trade is checked at once, and not again for the shortest patience."""
     pace = Pace()
     assert pace.is_suspect(0.0)
     pace.check(0.0)
     assert first_suspicion(pace, 0.0) > PATIENCE_MIN - 1
 
 
-def test_a_lively_symbol_is_suspect_soon_and_a_slow_one_later() -> None:
+def test_patience_follows_the_pace() -> None:
+    """A symbol of many trades is suspect soon, a slow one later."""
     assert first_suspicion(*traded(0.1, 100)) < PATIENCE_MIN + 1
     assert 40 < first_suspicion(*traded(3.0, 200)) < 70
     assert first_suspicion(*traded(600.0, 50)) < PATIENCE_MAX + 1
 
 
-def test_a_market_found_quiet_is_checked_at_doubling_times_up_to_a_bound() -> None:
+def test_quiet_market_is_checked_rarely() -> None:
+    """A market found quiet is checked at doubling intervals, up to a bound."""
     pace, now = traded(0.1, 100)
     pauses = []
     for _ in range(12):
@@ -56,3 +62,27 @@ def test_a_trade_ends_the_doubling() -> None:
         pace.found_quiet()
     pace.saw(1000, now + 1)
     assert first_suspicion(pace, now + 1) < PATIENCE_MAX
+
+
+@pytest.mark.parametrize("wrong", [ID_JUMP_MAX + 101, 50])
+def test_single_strange_id_is_ignored(wrong: int) -> None:
+    """A few ids that are far ahead or lower change nothing: what follows is still new."""
+    pace = Pace()
+    pace.take(100, 0.0)
+    for _ in range(STRANGE_MAX - 1):
+        pace.take(wrong, 1.0)
+    assert pace.last_id == 100
+    pace.take(100 + ID_JUMP_MAX, 2.0)
+    assert pace.last_id == 100 + ID_JUMP_MAX
+
+
+@pytest.mark.parametrize("first", [ID_JUMP_MAX + 101, 1])
+def test_many_strange_ids_are_believed(first: int) -> None:
+    """Ids that began anew, or jumped for good, are followed after ``STRANGE_MAX`` trades in a row."""
+    pace = Pace()
+    pace.take(100, 0.0)
+    for trade_id in range(first, first + STRANGE_MAX):
+        pace.take(trade_id, 1.0)
+    assert pace.last_id == first + STRANGE_MAX - 1
+    pace.take(first + STRANGE_MAX, 2.0)
+    assert pace.last_id == first + STRANGE_MAX

@@ -1,13 +1,13 @@
-"""Binance's messages are read as they were recorded; what makes no sense is skipped and told."""
+"""Binance's messages are read as they were recorded; what makes no sense is skipped and reported."""
 
 import json
 
-import msgspec
 import pytest
 
 from candled.domain.numbers import format_units, quote_units
 from candled.domain.trade import Trade
-from candled.feed.binance.wire import RestExchangeInfo, RestTrade, decode_frames
+from candled.feed.binance.rest_rows import decode_listing, decode_trades
+from candled.feed.binance.wire import decode_frames
 from tests.recordings import recordings
 
 AGGREGATE = (
@@ -20,12 +20,13 @@ TRADE = (
 )
 
 
-def test_an_aggregate_is_a_trade_with_a_range_of_ids() -> None:
+def test_aggregate_has_a_range_of_ids() -> None:
+    """An aggregate is a trade with a range of ids."""
     decoded = decode_frames([AGGREGATE])
     assert decoded.trades == [
         Trade("BTCUSDT", 745522877, 745522879, 5_800_103_000_000, 8_620_500, 1_617_566_591_314_000, True)
     ]
-    assert decoded.event_time == 1_617_566_591_315_000
+    assert max(decoded.event_times.values()) == 1_617_566_591_315_000
 
 
 def test_times_may_be_milliseconds_or_microseconds() -> None:
@@ -35,10 +36,10 @@ def test_times_may_be_milliseconds_or_microseconds() -> None:
     ]
 
 
-def test_a_placeholder_aggregate_without_ids_is_passed_over_in_silence() -> None:
+def test_placeholder_aggregate_without_ids_is_ignored() -> None:
     frame = AGGREGATE.replace('"f":745522877,"l":745522879', '"f":-1,"l":-1')
     decoded = decode_frames([frame])
-    assert (decoded.trades, decoded.malformed) == ([], [])
+    assert (decoded.trades, decoded.refused) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -55,22 +56,22 @@ def test_a_placeholder_aggregate_without_ids_is_passed_over_in_silence() -> None
         "\ud800",
     ],
 )
-def test_a_frame_that_makes_no_sense_is_skipped_and_the_others_are_read(frame: str) -> None:
+def test_bad_frame_is_skipped(frame: str) -> None:
     decoded = decode_frames([frame, TRADE])
     assert [trade.first_id for trade in decoded.trades] == [12345]
-    assert len(decoded.malformed) == 1
+    assert len(decoded.refused) == 1
 
 
-def test_the_answer_to_a_subscription_is_no_trade_and_no_mistake() -> None:
+def test_subscription_answer_is_ignored() -> None:
     decoded = decode_frames(['{"result":null,"id":1}'])
-    assert (decoded.trades, decoded.malformed, decoded.shutdown) == ([], [], False)
+    assert (decoded.trades, decoded.refused, decoded.shutdown) == ([], [], False)
 
 
-def test_a_refused_subscription_is_told() -> None:
-    assert decode_frames(['{"error":{"code":2,"msg":"Invalid request"},"id":1}']).malformed
+def test_refused_subscription_is_reported() -> None:
+    assert decode_frames(['{"error":{"code":2,"msg":"Invalid request"},"id":1}']).refused
 
 
-def test_a_server_that_shuts_down_says_so() -> None:
+def test_server_shutdown_is_recognised() -> None:
     frame = '{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1700000000000}}'
     assert decode_frames([frame]).shutdown
 
@@ -81,20 +82,21 @@ def test_every_recorded_aggregate_is_read() -> None:
     wanted = [message for message in messages if message["stream"].endswith("@aggTrade")]
     decoded = decode_frames(json.dumps(message) for message in wanted)
     assert len(decoded.trades) == len(wanted) == 1910
-    assert decoded.malformed == []
+    assert decoded.refused == []
     assert {trade.symbol for trade in decoded.trades} == {"BTCUSDT", "ETHUSDT", "DOTUSDT"}
 
 
 def test_every_recorded_quote_quantity_is_the_truncated_product() -> None:
     text = (recordings() / "unpaired_spot_ETHBTC_trades_20230320T024537-024927.json").read_bytes()
     rows = json.loads(text)
-    trades = [row.to_trade("ETHBTC") for row in msgspec.json.decode(text, type=list[RestTrade])]
+    trades = decode_trades(text, "ETHBTC", 0).trades
     assert [format_units(quote_units(t.price, t.quantity)) for t in trades] == [row["quoteQty"] for row in rows]
 
 
-def test_the_exchanges_filters_give_the_decimals_of_a_symbol() -> None:
+def test_filters_give_the_decimals() -> None:
+    """Decimals of a symbol come from the exchange's filters."""
     text = (recordings() / "exchangeInfo_sample.json").read_bytes()
-    info = msgspec.json.decode(text, type=RestExchangeInfo)
-    bitcoin = next(entry for entry in info.symbols if entry.symbol == "BTCUSDT")
+    info = decode_listing(text, ["BTCUSDT"])
+    (bitcoin,) = info.symbols
     assert (bitcoin.decimals("PRICE_FILTER"), bitcoin.decimals("LOT_SIZE")) == (2, 5)
     assert info.embedded is None

@@ -37,7 +37,7 @@ PATIENCE: Final = 120.0
 
 @attrs.frozen
 class Kill:
-    """When to kill: some time and so many numbers after it serves, or at the nth call of a kind, before it."""
+    """When to kill: some seconds and numbers after it serves, or at the nth call of a kind, before it."""
 
     seconds: float = 0.0
     numbers: int = 0
@@ -60,13 +60,13 @@ class Tally:
 
 
 def kills_at_random(count: int, rng: random.Random, longest_seconds: float) -> Iterator[Kill]:
-    """So many kills, each some time after the process serves."""
+    """``count`` kills, each some time after the process serves."""
     for _ in range(count):
         yield Kill(seconds=rng.uniform(0.0, longest_seconds))
 
 
 def kills_at_calls(count: int) -> Iterator[Kill]:
-    """So many kills, a fourth of them at each kind of call: at the first one, the second one, and so on.
+    """``count`` kills, a fourth of them at each kind of call: at the first one, the second one, and so on.
 
     Writes, of which there are many, by fives.
     """

@@ -47,12 +47,14 @@ def test_bars_come_back_digit_for_digit(bars: list[Bar]) -> None:
     assert list(range(7, 7 + len(bars))) == positions_from_rows(rows)
 
 
-def test_a_slice_of_rows_is_read_where_it_begins() -> None:
+def test_slice_has_its_own_rows() -> None:
+    """A slice of an Arrow table is read from its own offset."""
     bars = [minute(number) for number in range(5)]
     assert bars[2:4] == bars_from_rows(rows_from_events(events(bars, 1)).slice(2, 2), "1m")
 
 
-def test_a_number_too_large_for_its_column_is_refused_with_the_bar_named() -> None:
+def test_overflow_names_the_bar() -> None:
+    """A number too large for its column is refused, with the bar named."""
     bar = minute(0)
     huge = Bar(**{**{name: getattr(bar, name) for name in bar.__struct_fields__}, "high": 10**18})
     with pytest.raises(ValueError, match=r"high 10000000000.00000000 of BTCUSDT .* too large"):

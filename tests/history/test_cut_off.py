@@ -8,7 +8,7 @@ import pytest
 
 from candled.domain.bar import Bar
 from candled.history import DataDirectoryError, DurableHistory, HistorySettings, connect, open_history
-from candled.history.files import Files
+from candled.history.durable_io import Files
 from tests.history.bars import events, minute
 
 SETTINGS = HistorySettings(grace=0.0, seal_delay=0.0, compact_files=3, refold_delay=0.0, retry_delay_max=0.01)
@@ -130,7 +130,8 @@ async def kill_at_some(path: Path, count: int, offset: int) -> None:
         await killed_at(path / str(change), min(change + offset, changes), after=number % 2 == 1)
 
 
-async def test_a_kill_at_any_change_of_a_file_loses_nothing(tmp_path: Path) -> None:
+async def test_kill_at_any_file_change(tmp_path: Path) -> None:
+    """A kill at any change of a file loses nothing."""
     await kill_at_some(tmp_path, 3, 40)
 
 
@@ -156,7 +157,8 @@ async def refuse_at(path: Path, change: int) -> None:
     check_files(path, stored)
 
 
-async def test_a_refusal_of_the_disk_is_overcome_by_trying_again(tmp_path: Path) -> None:
+async def test_failed_writes_are_retried(tmp_path: Path) -> None:
+    """A write that the disk refused is repeated until it succeeds."""
     for change in spread(await count_changes(tmp_path / "count"), 2):
         await refuse_at(tmp_path / str(change), change + 50)
 

@@ -2,7 +2,6 @@
 
 import os
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from structlog.testing import capture_logs
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent
 from candled.history import DataDirectoryError, HistorySettings, connect, open_history
-from candled.history.files import Files
+from candled.history.durable_io import Files
 from tests.history.bars import START, events, minute
 from tests.history.disk import fill_up
 
@@ -50,17 +49,19 @@ def set_aside(path: Path) -> list[str]:
     return sorted(file.name.split("-", 1)[1] for file in (path / "set-aside").iterdir())
 
 
-async def test_an_unreadable_journal_is_set_aside_and_published_bars_stay(tmp_path: Path) -> None:
+async def test_unreadable_journal_is_set_aside(tmp_path: Path) -> None:
+    """Published bars stay when an unreadable journal is set aside."""
     await fill(tmp_path)
     (tmp_path / "candled.duckdb").write_bytes(b"not a database" * 1000)
     with capture_logs() as logs:
         assert await reopened(tmp_path) == SEALED + RECENT
     assert set_aside(tmp_path) == ["candled.duckdb", "candled.duckdb.wal"]
-    assert {"file_set_aside"} == {entry["event"] for entry in logs}
+    assert {"file set aside"} == {entry["event"] for entry in logs}
     assert "the journal is damaged" in logs[0]["reason"]
 
 
-async def test_a_torn_log_gives_up_only_its_torn_end(tmp_path: Path) -> None:
+async def test_torn_log_loses_its_end_alone(tmp_path: Path) -> None:
+    """A torn write-ahead log opens; only its torn end is lost."""
     await fill(tmp_path)
     log = tmp_path / "candled.duckdb.wal"
     log.write_bytes(log.read_bytes()[:-7])
@@ -75,9 +76,8 @@ async def test_a_lost_journal_is_made_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_random_damage_to_the_journal_never_keeps_the_history_from_starting(
-    tmp_path: Path, seed: int
-) -> None:
+async def test_random_journal_damage(tmp_path: Path, seed: int) -> None:
+    """The history starts whatever bytes of the journal are damaged."""
     await fill(tmp_path)
     rng = random.Random(seed)
     file = tmp_path / rng.choice(["candled.duckdb", "candled.duckdb.wal"])
@@ -89,7 +89,8 @@ async def test_random_damage_to_the_journal_never_keeps_the_history_from_startin
     assert bars[: len(SEALED + RECENT)] == SEALED + RECENT
 
 
-async def test_a_damaged_recent_file_is_made_again_from_the_journal(tmp_path: Path) -> None:
+async def test_damaged_recent_file_is_rewritten(tmp_path: Path) -> None:
+    """A damaged recent file is made again from the journal."""
     await fill(tmp_path)
     file = only(tmp_path, "recent/*.parquet")
     file.write_bytes(file.read_bytes()[:-20])
@@ -97,13 +98,15 @@ async def test_a_damaged_recent_file_is_made_again_from_the_journal(tmp_path: Pa
     assert set_aside(tmp_path) == [file.name]
 
 
-async def test_lost_recent_files_are_made_again_from_the_journal(tmp_path: Path) -> None:
+async def test_lost_recent_files_are_rewritten(tmp_path: Path) -> None:
+    """Recent files that are gone are made again from the journal."""
     await fill(tmp_path)
     only(tmp_path, "recent/*.parquet").unlink()
     assert await reopened(tmp_path) == SEALED + RECENT + JOURNALED
 
 
-async def test_a_damaged_sealed_file_is_set_aside_and_the_others_are_read(tmp_path: Path) -> None:
+async def test_damaged_sealed_file_is_set_aside(tmp_path: Path) -> None:
+    """The other files are read when a damaged one is set aside."""
     await fill(tmp_path)
     file = only(tmp_path, "bars/*/*/*.parquet")
     file.write_bytes(b"PAR1" + b"\0" * 100)
@@ -111,7 +114,8 @@ async def test_a_damaged_sealed_file_is_set_aside_and_the_others_are_read(tmp_pa
     assert set_aside(tmp_path) == [file.name]
 
 
-async def test_a_lost_identity_does_not_make_positions_start_again(tmp_path: Path) -> None:
+async def test_lost_identity_keeps_positions_rising(tmp_path: Path) -> None:
+    """Positions do not start again when ``candled.json`` is lost."""
     for _ in range(3):
         await fill(tmp_path)
     (tmp_path / "candled.json").unlink()
@@ -161,13 +165,13 @@ class ForbiddenFiles(Files):
     def __init__(self) -> None:
         self.forbidden = False
 
-    def publish(self, path: Path, fill: Callable[[Path], None]) -> None:
+    def publish(self, path: Path, content: bytes | memoryview) -> None:
         if self.forbidden:
             raise PermissionError(13, "Permission denied")
-        super().publish(path, fill)
+        super().publish(path, content)
 
 
-async def test_lost_permissions_are_said_and_overcome_when_they_are_back(tmp_path: Path) -> None:
+async def test_lost_permissions_are_reported(tmp_path: Path) -> None:
     """By a stand-in for the system's answer: root, as tests in a container run, may write anywhere."""
     files = ForbiddenFiles()
     bars = [minute(number) for number in range(20)]
@@ -194,11 +198,12 @@ async def test_lost_permissions_are_said_and_overcome_when_they_are_back(tmp_pat
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write where permissions forbid it")
-async def test_a_directory_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+async def test_unwritable_directory_is_named(tmp_path: Path) -> None:
+    """The error names the directory that cannot be written."""
     await fill(tmp_path)
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(DataDirectoryError, match=r"cannot write to .*make it writable"):
+        with pytest.raises(DataDirectoryError, match=r"Cannot write to .*make it writable"):
             await reopened(tmp_path)
     finally:
         tmp_path.chmod(0o700)

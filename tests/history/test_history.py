@@ -7,12 +7,14 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+import trio.testing
 
+from candled.config.settings import DaemonSettings
+from candled.daemon.history_settings import history_settings
 from candled.domain.bar import Bar, merge_bars
 from candled.domain.event import BarEvent
 from candled.domain.interval import INTERVALS, MINUTE
 from candled.history import DurableHistory, HistorySettings, open_history
-from candled.settings import DaemonSettings
 from tests.history.bars import START, events, minute
 
 SETTINGS = HistorySettings(publish_delay=0.01, grace=0.0)
@@ -34,14 +36,14 @@ async def keep_all(history: DurableHistory) -> None:
         pass
 
 
-async def test_a_stored_bar_is_there_before_it_is_published(tmp_path: Path) -> None:
+async def test_stored_bar_is_readable_before_publication(tmp_path: Path) -> None:
     async with open_history(tmp_path, exchange="x") as history:
         await store(history, [minute(0), minute(1)])
         assert [minute(0), minute(1)] == await history.bars("BTCUSDT", "1m")
         assert history.statistics().rows_unpublished == 2
 
 
-async def test_the_newest_revision_counts_wherever_older_ones_are(tmp_path: Path) -> None:
+async def test_newest_revision_wins_wherever_older_ones_are(tmp_path: Path) -> None:
     async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
         await store(history, [minute(0), minute(1), minute(2 * DAY)])
         await keep_all(history)  # revision 0 of both is sealed
@@ -58,7 +60,7 @@ async def test_a_late_lower_revision_does_not_override(tmp_path: Path) -> None:
         assert [minute(0, revision=3, salt=1)] == await history.bars("BTCUSDT", "1m")
 
 
-async def test_storing_twice_doubles_nothing(tmp_path: Path) -> None:
+async def test_storing_twice_changes_nothing(tmp_path: Path) -> None:
     async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
         for _ in range(3):
             await store(history, [minute(0), minute(1)])
@@ -81,7 +83,7 @@ async def test_bars_survive_a_restart_at_every_stage(tmp_path: Path) -> None:
             assert bars[-1] == (await history.newest_bars())["BTCUSDT"]
 
 
-async def test_unpublished_bars_are_there_after_a_crash(tmp_path: Path) -> None:
+async def test_unpublished_bars_survive_a_crash(tmp_path: Path) -> None:
     async with open_history(tmp_path / "running", exchange="x") as history:
         await store(history, [minute(0), minute(1)])
         shutil.copytree(tmp_path / "running", tmp_path / "crashed")
@@ -100,7 +102,8 @@ async def test_sealed_rows_leave_the_journal(tmp_path: Path) -> None:
         assert history.statistics().journal_rows == 100
 
 
-async def test_a_day_is_sealed_only_when_its_delay_has_passed(tmp_path: Path) -> None:
+async def test_sealing_waits_for_its_delay(tmp_path: Path) -> None:
+    """A day is sealed once its delay has passed."""
     async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
         await store(history, [minute(number) for number in range(DAY + 60)])
         await keep_all(history)
@@ -110,8 +113,8 @@ async def test_a_day_is_sealed_only_when_its_delay_has_passed(tmp_path: Path) ->
         assert history.statistics().sealed_files == 1
 
 
-async def test_bars_past_the_retention_go_by_whole_files(tmp_path: Path) -> None:
-    kept_how = HistorySettings.of(DaemonSettings(retention_days=10, seal_delay=0.0))
+async def test_retention_removes_whole_files(tmp_path: Path) -> None:
+    kept_how = history_settings(DaemonSettings(retention_days=10, seal_delay=0.0))
     kept_how = attrs.evolve(kept_how, grace=0.0)
     days = range(0, 62, 2)  # January, February and the first of March
     async with open_history(tmp_path, exchange="x", settings=kept_how) as history:
@@ -127,8 +130,8 @@ async def test_bars_past_the_retention_go_by_whole_files(tmp_path: Path) -> None
         assert left == await history.bars("BTCUSDT", "1m")
 
 
-async def test_sealed_days_are_joined_at_the_number_that_is_set(tmp_path: Path) -> None:
-    kept_how = attrs.evolve(HistorySettings.of(DaemonSettings(compact_files=3, seal_delay=0.0)), grace=0.0)
+async def test_sealed_days_are_joined_at_the_set_number(tmp_path: Path) -> None:
+    kept_how = attrs.evolve(history_settings(DaemonSettings(compact_files=3, seal_delay=0.0)), grace=0.0)
     counts = []
     async with open_history(tmp_path, exchange="x", settings=kept_how) as history:
         for day in range(6):
@@ -139,9 +142,9 @@ async def test_sealed_days_are_joined_at_the_number_that_is_set(tmp_path: Path) 
         assert [minute(day * DAY) for day in range(6)] == await history.bars("BTCUSDT", "1m")
 
 
-def test_how_bars_are_kept_is_as_the_user_has_set_it() -> None:
-    assert HistorySettings() == HistorySettings.of(DaemonSettings())
-    chosen = HistorySettings.of(
+def test_settings_reach_the_history() -> None:
+    assert HistorySettings() == history_settings(DaemonSettings())
+    chosen = history_settings(
         DaemonSettings(retention_days=3, compact_files=4, seal_delay=5.0, publish_delay=6.0, superseded_grace=7.0)
     )
     assert (
@@ -162,7 +165,7 @@ async def test_bars_are_paged_by_start_end_and_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", [1, 3 * MINUTE, 5 * MINUTE])
-async def test_a_longer_bar_that_opens_before_the_end_is_whole(tmp_path: Path, end: int) -> None:
+async def test_longer_bar_across_the_end_is_whole(tmp_path: Path, end: int) -> None:
     first = INTERVALS["5m"].end(START)
     bars = [minute((first - START) // MINUTE + number) for number in range(10)]
     async with open_history(tmp_path, exchange="x") as history:
@@ -172,7 +175,7 @@ async def test_a_longer_bar_that_opens_before_the_end_is_whole(tmp_path: Path, e
 
 
 @pytest.mark.parametrize("interval", [name for name in INTERVALS if name not in ("1m", "1M")])
-async def test_a_longer_bar_is_there_when_its_end_is_known(tmp_path: Path, interval: str) -> None:
+async def test_longer_bar_appears_when_its_end_is_known(tmp_path: Path, interval: str) -> None:
     rule = INTERVALS[interval]
     first = rule.floor(START)
     count = 2 * rule.minutes(first) - 1
@@ -189,7 +192,7 @@ async def test_a_longer_bar_is_there_when_its_end_is_known(tmp_path: Path, inter
         assert len(await history.bars("BTCUSDT", interval)) == 2
 
 
-async def test_changes_are_told_from_a_position_on(tmp_path: Path) -> None:
+async def test_changes_since_a_position(tmp_path: Path) -> None:
     async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
         base = history.epoch << 32
         await store(history, [minute(number) for number in range(10)])
@@ -227,7 +230,7 @@ async def test_incomplete_bars_are_found_for_the_repair(tmp_path: Path) -> None:
         assert await history.incomplete_bars("BTCUSDT", START + MINUTE) == []
 
 
-async def test_the_writer_stores_what_is_in_the_channel_before_it_ends(tmp_path: Path) -> None:
+async def test_writer_drains_its_channel_before_it_ends(tmp_path: Path) -> None:
     bars = [minute(number) for number in range(50)]
     with trio.fail_after(50):
         async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
@@ -242,7 +245,8 @@ async def test_the_writer_stores_what_is_in_the_channel_before_it_ends(tmp_path:
             assert history.statistics().rows_unpublished == 0
 
 
-async def test_a_cancelled_query_ends_soon_and_leaves_the_history_usable(tmp_path: Path) -> None:
+async def test_cancelled_query_ends_soon(tmp_path: Path) -> None:
+    """A cancelled query ends soon, and the history stays usable."""
     async with open_history(tmp_path, exchange="x") as history:
         await store(history, [minute(0)])
         with trio.move_on_after(0.0) as scope:
@@ -253,3 +257,29 @@ async def test_a_cancelled_query_ends_soon_and_leaves_the_history_usable(tmp_pat
 
 def _but_closed(bar: Bar) -> dict[str, object]:
     return {name: getattr(bar, name) for name in bar.__struct_fields__ if name != "closed"}
+
+
+async def test_every_read_yields(tmp_path: Path) -> None:
+    """A caller that reads in a loop lets other tasks run, even where there is nothing to read."""
+    async with open_history(tmp_path, exchange="x") as history:
+        await store(history, [minute(0)])
+        for query in (
+            ("NOBODY", "1m"),
+            ("BTCUSDT", "1m", None, None, 0),
+            ("BTCUSDT", "1m", START + DAY * MINUTE, None),
+            ("BTCUSDT", "1M", 5, 5),
+        ):
+            with trio.testing.assert_checkpoints():
+                assert await history.bars(*query) == []
+
+
+@pytest.mark.parametrize("interval", ["1m", "1d", "1M"])
+async def test_years_without_bars_are_skipped(tmp_path: Path, interval: str) -> None:
+    """A read that spans years of absence finds the bars on both sides."""
+    async with open_history(tmp_path, exchange="x") as history:
+        await store(history, [minute(-10 * 366 * DAY), minute(0), minute(40 * DAY)])
+        with trio.fail_after(30):
+            bars = await history.bars("BTCUSDT", interval, 0, 1 << 62, 10)
+    first = INTERVALS[interval].floor(minute(-10 * 366 * DAY).open_time)
+    second = INTERVALS[interval].floor(minute(0).open_time)
+    assert [bar.open_time for bar in bars][:2] == [first, second]

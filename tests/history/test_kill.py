@@ -10,7 +10,8 @@ from tests.history.kills import STRACE, Kill, Tally, kill_again_and_again, kills
 
 
 @pytest.mark.timeout(300)
-async def test_a_killed_process_loses_nothing_and_its_reader_sees_nothing_wrong(tmp_path: Path) -> None:
+async def test_killed_process_loses_nothing(tmp_path: Path) -> None:
+    """Nothing stored is lost, and a reader beside it sees nothing wrong."""
     await kill_again_and_again(tmp_path / "data", [Kill(numbers=100)], Tally())
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from candled.domain.interval import DAY, INTERVALS, MINUTE
-from candled.history.layout import FAN_IN, Delete, Expire, Fold, Layout, MergeRecents, Rewrite
-from candled.history.names import Recent, Segment, live_recents, live_segments
+from candled.history.segments.layout import FAN_IN, Delete, Expire, Fold, Layout, MergeRecents, Rewrite
+from candled.history.segments.names import Recent, Segment, live_recents, live_segments
 
 HOUR = 60 * MINUTE
 MONTH = INTERVALS["1M"]
@@ -34,13 +34,15 @@ def day(number: int, sequence: int, days: int = 1, symbol: str = "A") -> Segment
     return Segment(symbol, number * DAY, (number + days) * DAY, sequence)
 
 
-def test_recent_files_are_merged_like_the_digits_of_a_counter() -> None:
+def test_recent_files_merge_like_digits() -> None:
+    """Recent files are merged like the digits of a counter."""
     layout = make_layout()
     most = 0
     for number in range(2000):
         layout.add(0.0, attrs.evolve(layout.publication(), rows=3))
         while isinstance(step := layout.next_step(0.0, None), MergeRecents):
-            layout.done(step, 0.0, attrs.evolve(step.output, rows=sum(recent.rows for recent in step.inputs)))
+            layout.add(0.0, attrs.evolve(step.output, rows=sum(recent.rows for recent in step.inputs)))
+            layout.done(step, 0.0)
         most = max(most, len(layout.recents))
         assert sum(recent.rows for recent in layout.recents) == 3 * (number + 1)
     assert most <= 5 * FAN_IN
@@ -64,11 +66,13 @@ def test_a_month_that_is_over_becomes_one_file() -> None:
     assert isinstance(step, Rewrite)
     assert step.inputs == tuple(january)
     assert (step.output.start, step.output.end) == (20_454 * DAY, (20_454 + 31) * DAY)
-    layout.done(step, 0.0, step.output)
+    layout.add(0.0, step.output)
+    layout.done(step, 0.0)
     assert layout.segments == [step.output]
 
 
-def test_days_of_a_running_month_are_joined_now_and_then() -> None:
+def test_days_of_a_month_are_joined() -> None:
+    """Days of a running month are joined at intervals."""
     layout = make_layout()
     layout.add(0.0, *(day(20_454 + number, number + 1) for number in range(4)))
     newest = (20_454 + 6) * DAY
@@ -88,7 +92,8 @@ def test_old_months_are_filled_by_one_file_each() -> None:
     ]
 
 
-def test_a_correction_rewrites_the_segment_that_has_the_day() -> None:
+def test_correction_rewrites_its_segment() -> None:
+    """A revision of a sealed day rewrites the segment that has it."""
     layout = make_layout()
     month = day(20_454, 5, 31)
     layout.add(0.0, month)
@@ -213,7 +218,8 @@ class DirectoryModel(RuleBasedStateMachine):
                     step.output, rows=len(rows), oldest=min((key[1] for key in rows), default=None)
                 )
                 self.recents[output] = rows
-                self.layout.done(step, self.now, output)
+                self.layout.add(self.now, output)
+                self.layout.done(step, self.now)
                 if step.drop_before is not None:
                     self.journal = {
                         key: revision
@@ -224,13 +230,15 @@ class DirectoryModel(RuleBasedStateMachine):
                 if not another_file():
                     return False
                 self.segments[step.output] = {k: v for s in step.inputs for k, v in self.segments[s].items()}
-                self.layout.done(step, self.now, step.output)
+                self.layout.add(self.now, step.output)
+                self.layout.done(step, self.now)
             case Expire():
                 if not another_file():
                     return False
                 self.retained_from = max(self.retained_from, step.output.end)
                 self.segments[step.output] = {}
-                self.layout.done(step, self.now, step.output)
+                self.layout.add(self.now, step.output)
+                self.layout.done(step, self.now)
             case Fold():
                 newest: dict[tuple[str, int], int] = {}
                 for recent in step.recents:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from candled.domain.interval import INTERVALS
-from candled.history import History, MemoryStore, open_history, open_memory_history
+from candled.history import DurableHistory, MemoryHistory, MemoryStore, open_history, open_memory_history
 from tests.history.bars import START, events, minute
 
 BARS = [
@@ -16,7 +16,7 @@ BARS = [
 ]
 
 
-async def observe(history: History) -> list[object]:
+async def observe(history: DurableHistory | MemoryHistory) -> list[object]:
     base = history.epoch << 32
     await history.store(events(BARS, base + 1))
     seen: list[object] = [await history.newest_bars(), await history.symbols(), history.stored_position]
@@ -29,13 +29,15 @@ async def observe(history: History) -> list[object]:
     return seen
 
 
-async def test_both_answer_alike(tmp_path: Path) -> None:
+async def test_memory_equals_disk(tmp_path: Path) -> None:
+    """Every query gives the same in memory as on disk."""
     async with open_history(tmp_path, exchange="x") as durable, open_memory_history() as memory:
         for on_disk, in_memory in zip(await observe(durable), await observe(memory), strict=True):
             assert on_disk == in_memory
 
 
-async def test_a_bar_that_was_cut_short_changed_when_the_next_minute_closed_it(tmp_path: Path) -> None:
+async def test_next_minute_closes_a_short_bar(tmp_path: Path) -> None:
+    """A bar whose last minute is missing changed when the next minute closed it."""
     async with open_history(tmp_path, exchange="x") as durable, open_memory_history() as memory:
         for history in (durable, memory):
             base = history.epoch << 32
@@ -47,7 +49,8 @@ async def test_a_bar_that_was_cut_short_changed_when_the_next_minute_closed_it(t
             ]
 
 
-async def test_its_state_survives_a_restart_in_the_store_object() -> None:
+async def test_store_object_survives_a_restart() -> None:
+    """The next history over the same store has its bars, and a higher epoch."""
     store = MemoryStore()
     async with open_memory_history(store) as history:
         await history.store(events([minute(0)], 1))
@@ -56,7 +59,8 @@ async def test_its_state_survives_a_restart_in_the_store_object() -> None:
         assert [minute(0)] == await history.bars("BTCUSDT", "1m")
 
 
-async def test_it_refuses_an_unknown_interval() -> None:
+async def test_unknown_interval_is_refused() -> None:
+    """An unknown interval is an error."""
     async with open_memory_history() as history:
         with pytest.raises(ValueError, match="unknown interval"):
             await history.bars("BTCUSDT", "7m")

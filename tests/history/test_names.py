@@ -3,7 +3,7 @@
 import pytest
 
 from candled.domain.interval import DAY
-from candled.history.names import (
+from candled.history.segments.names import (
     Recent,
     Segment,
     live_recents,
@@ -20,11 +20,13 @@ def day(number: int, sequence: int, days: int = 1, symbol: str = "A") -> Segment
 @pytest.mark.parametrize(
     "segment", [day(20_000, 3), day(0, 1, 40, "币"), Segment("A", 31 * DAY, 59 * DAY, 10**17)]
 )
-def test_a_segments_name_says_all_of_it(segment: Segment) -> None:
+def test_segment_name_round_trip(segment: Segment) -> None:
+    """A segment's name has all that is known of it."""
     assert segment == parse_segment(segment.symbol, segment.name)
 
 
-def test_a_recent_files_name_says_all_of_it() -> None:
+def test_recent_name_round_trip() -> None:
+    """A recent file's name has all that is known of it."""
     assert Recent(1, 2, 3) == parse_recent(Recent(1, 2, 3).name)
 
 
@@ -43,7 +45,8 @@ def test_other_names_are_no_files_of_ours(name: str) -> None:
     assert parse_recent(name) is None
 
 
-def test_a_wider_segment_with_a_higher_sequence_counts_instead_of_those_it_covers() -> None:
+def test_wider_segment_supersedes() -> None:
+    """A wider segment with a higher sequence supersedes those that it covers."""
     days = [day(number, number) for number in range(1, 5)]
     month = day(1, 10, 3)
     assert [month, days[3]] == live_segments([*days, month])

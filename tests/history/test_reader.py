@@ -16,7 +16,11 @@ from hypothesis import strategies as st
 from candled.domain.bar import NO_TRADE, Bar, merge_bars
 from candled.domain.interval import INTERVALS, MINUTE, ONE_MINUTE
 from candled.domain.numbers import to_decimal
-from candled.history import DataDirectoryError, HistorySettings, connect, open_history, reader
+from candled.history import DataDirectoryError, HistorySettings, connect, open_history
+from candled.history.checksums import checksum
+from candled.history.query import connect as connecting
+from candled.history.segments import paths
+from candled.history.segments.names import Recent
 from tests.history.bars import START, events, minute
 
 COLUMNS = [
@@ -116,7 +120,8 @@ def test_whole_hours_and_days_are_complete(tmp_path: Path) -> None:
         assert sorted(incomplete.fetchall()) == [("1d",), ("1h",), ("4h",)]
 
 
-def test_the_view_has_the_columns_of_the_specification_in_utc(tmp_path: Path) -> None:
+def test_view_columns_and_zone(tmp_path: Path) -> None:
+    """The view has the documented columns, with times in UTC."""
     write(tmp_path, [minute(0)], seal=False)
     with connect(tmp_path) as connection:
         described = {row[0]: row[1] for row in connection.execute("DESCRIBE bars").fetchall()}
@@ -127,7 +132,7 @@ def test_the_view_has_the_columns_of_the_specification_in_utc(tmp_path: Path) ->
         assert connection.execute("SELECT open_time::VARCHAR FROM bars").fetchone() == ("2026-01-01 00:00:00+00",)
 
 
-def test_a_connection_sees_what_is_published_after_it_was_made(tmp_path: Path) -> None:
+def test_connection_sees_later_publications(tmp_path: Path) -> None:
     write(tmp_path, [minute(0)])
     with connect(tmp_path) as connection:
         assert len(read(connection)) == 1
@@ -143,7 +148,7 @@ def test_an_empty_directory_gives_an_empty_view(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_folder_without_bars_of_candled_is_named(tmp_path: Path, there: bool) -> None:
+def test_folder_without_bars_is_named(tmp_path: Path, there: bool) -> None:
     path = tmp_path / "data"
     if there:
         path.mkdir()
@@ -151,17 +156,17 @@ def test_a_folder_without_bars_of_candled_is_named(tmp_path: Path, there: bool) 
         connect(path)
 
 
-def test_special_characters_in_the_path_do_no_harm(tmp_path: Path) -> None:
+def test_special_characters_in_the_path(tmp_path: Path) -> None:
     path = tmp_path / "a [b]*'c"
     write(path, [minute(0), minute(3000)])
     with connect(path) as connection:
         assert len(read(connection, "interval = '1m'")) == 2
 
 
-def test_plain_read_parquet_over_the_sealed_files_works(tmp_path: Path) -> None:
+def test_read_parquet_works_on_sealed_files(tmp_path: Path) -> None:
     minutes = [minute(number) for number in range(2 * 1440 + 61)]
     write(tmp_path, minutes)
-    rows = duckdb.sql(
+    rows = duckdb.execute(
         f"SELECT symbol, interval, epoch_us(open_time), close FROM read_parquet('{tmp_path}/bars/**/*.parquet') "
         "ORDER BY open_time"
     ).fetchall()
@@ -169,7 +174,9 @@ def test_plain_read_parquet_over_the_sealed_files_works(tmp_path: Path) -> None:
     assert [("BTCUSDT", "1m", bar.open_time, to_decimal(bar.close)) for bar in sealed] == rows
 
 
-def test_another_process_reads_while_the_daemon_holds_the_directory(tmp_path: Path) -> None:
+def test_reading_beside_the_daemon(tmp_path: Path) -> None:
+    """Another process reads while the daemon holds the directory."""
+
     async def main() -> str:
         async with open_history(tmp_path, exchange="x", settings=SETTINGS) as history:
             await history.store(events([minute(0), minute(1)], history.epoch << 32))
@@ -185,7 +192,7 @@ def test_another_process_reads_while_the_daemon_holds_the_directory(tmp_path: Pa
     assert trio.run(main) == "(2,)\n"
 
 
-def test_months_and_days_are_in_utc_wherever_the_machine_stands(tmp_path: Path) -> None:
+def test_months_and_days_are_in_utc(tmp_path: Path) -> None:
     write(tmp_path, [minute(number) for number in range(0, 32 * 1440, 10)])
     script = (
         "import sys; from candled.history import connect; con = connect(sys.argv[1]).cursor()\n"
@@ -199,21 +206,19 @@ def test_months_and_days_are_in_utc_wherever_the_machine_stands(tmp_path: Path) 
     assert done.stderr == ""
 
 
-def test_files_that_change_while_a_query_is_planned_double_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_changed_during_planning_duplicate_no_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     minutes = [minute(number) for number in range(1440 + 61)]
     write(tmp_path, minutes)  # sealed, and carried over into a recent file without the sealed rows
-    sealed = reader.list_directory(tmp_path)
-    whole = tmp_path / "whole.parquet"
+    sealed = paths.list_directory(tmp_path)
+    together = tmp_path / "together.parquet"
     duckdb.sql(
         f"COPY (SELECT * FROM read_parquet('{tmp_path}/bars/**/*.parquet') UNION ALL BY NAME "
-        f"SELECT * FROM read_parquet({sealed['recent']})) TO '{whole}'"
+        f"SELECT * FROM read_parquet({list(map(str, sealed['recent']))})) TO '{together}'"
     )
-    empty = [str(reader.empty_segment(tmp_path))]
-    unsealed = {"recent": [str(whole)], "sealed": empty, "newest": empty}
+    whole = together.rename(tmp_path / Recent(1, 9, checksum=checksum(together.read_bytes())).name)
+    unsealed: dict[str, list[Path]] = {"recent": [whole], "sealed": [], "newest": []}
     listings = cycle([unsealed, sealed])
-    monkeypatch.setattr(reader, "list_directory", lambda _root: next(listings))
+    monkeypatch.setattr(connecting, "list_directory", lambda _root, _symbols: next(listings))
     with connect(tmp_path) as connection:
         for _ in range(4):
             assert len(read(connection, "interval = '1m'")) == len(minutes)
@@ -223,14 +228,14 @@ def test_files_that_change_while_a_query_is_planned_double_nothing(
 
 
 @pytest.mark.parametrize("interval", INTERVALS)
-def test_bars_of_a_time_are_those_of_the_view(tmp_path: Path, interval: str) -> None:
+def test_bars_between_equals_the_view(tmp_path: Path, interval: str) -> None:
     write(tmp_path, [minute(number, symbol) for number in range(0, 70 * 1440, 97) for symbol in ("A", "B")])
     chosen = ", ".join(COLUMNS)
     with connect(tmp_path) as connection:
         for since, until in product(
             ("2025-12-29", "2026-01-05 00:01", "2026-02-01"), ("2026-02-02", "2026-03-01 12:00")
         ):
-            told = connection.execute(
+            between = connection.execute(
                 f"SELECT {chosen} FROM bars_between(?, ?::TIMESTAMPTZ, ?::TIMESTAMPTZ) ORDER BY symbol, open_time",
                 [interval, since, until],
             ).fetchall()
@@ -238,5 +243,5 @@ def test_bars_of_a_time_are_those_of_the_view(tmp_path: Path, interval: str) -> 
                 f"SELECT {chosen} FROM bars WHERE interval = '{interval}' AND open_time >= '{since}' "
                 f"AND open_time < '{until}' ORDER BY symbol, open_time"
             ).fetchall()
-            assert seen == told
-            assert told or interval in ("1M", "1w")
+            assert seen == between
+            assert between or interval in ("1M", "1w")

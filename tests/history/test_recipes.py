@@ -42,14 +42,13 @@ def keep(path: Path, bars: Sequence[object]) -> None:
     trio.run(main)
 
 
-def test_plain_duckdb_reads_every_bar_once_in_its_newest_revision(data: Path) -> None:
+def test_plain_duckdb_query(data: Path) -> None:
+    """The query of the README gives every bar once, in its newest revision."""
     [recipe] = blocks("sql", "read_parquet")
-    assert duckdb.sql(recipe).fetchall() == []
+    assert duckdb.execute(recipe).fetchall() == []
     keep(data, BARS)
     keep(data, [minute(5, revision=1, salt=1)])
-    rows = duckdb.sql(
-        f"SELECT epoch_us(open_time), revision, close FROM ({recipe.rstrip().rstrip(';')}) ORDER BY 1"
-    )
+    rows = duckdb.execute(f"SELECT epoch_us(open_time), revision, close FROM ({recipe.rstrip().rstrip(';')})")
     expected = [minute(5, revision=1, salt=1) if bar == minute(5) else bar for bar in BARS]
     assert [(bar.open_time, bar.revision, to_decimal(bar.close)) for bar in expected] == rows.fetchall()
 
@@ -63,14 +62,23 @@ def test_bars_between_gives_the_bars_of_its_time(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "library"), [("to_arrow_table", "pyarrow"), ("pl", "polars"), ("df", "pandas")]
+    ("method", "library"),
+    [
+        (".to_arrow_table()", "pyarrow"),
+        (".pl()", "polars"),
+        ("(types_mapper=pd.ArrowDtype)", "pandas"),
+        (".df()", "pandas"),
+    ],
 )
-def test_a_query_becomes_a_table_of_the_usual_libraries_in_one_line(data: Path, method: str, library: str) -> None:
+def test_query_as_data_frames(data: Path, method: str, library: str) -> None:
+    """A query becomes an Arrow, Polars or pandas table in one line."""
     pytest.importorskip(library, reason=f"{library} is not installed: `make examples-test` has it")
     keep(data, BARS)
     [recipe] = blocks("python", "candled.history")
-    *preparation, arrow, polars, pandas = recipe.strip().splitlines()
-    [line] = [line for line in (arrow, polars, pandas) if f".{method}()" in line]
+    *preparation, arrow, polars, exact, floats = recipe.strip().splitlines()
+    if library != "pandas":
+        preparation.remove("import pandas as pd")
+    [line] = [line for line in (arrow, polars, exact, floats) if line.partition("#")[0].rstrip().endswith(method)]
     names: dict[str, object] = {}
     exec("\n".join(preparation), names)
     assert len(eval(line.partition("#")[0], names)) == 47

@@ -12,7 +12,7 @@ from candled.domain.bar import Bar
 from candled.domain.interval import MINUTE
 from candled.history import DataDirectoryError, HistorySettings, connect, open_history
 from candled.history.unfillable import Unfillable
-from candled.history.verify import FindingKind, set_damaged_aside, verify
+from candled.history.verify import PRICES_AND_VOLUME, FindingKind, set_damaged_aside, verify
 from tests.history.bars import START, events, minute
 
 DAY = 1440
@@ -59,7 +59,8 @@ def found(path: Path, klines: Sequence[Bar] = ()) -> list[tuple[FindingKind, str
     ]
 
 
-def test_a_whole_history_has_no_finding(tmp_path: Path) -> None:
+def test_intact_history_has_no_finding(tmp_path: Path) -> None:
+    """A history without damage and holes has no finding."""
     bars = chained(range(DAY + 100))
     write(tmp_path, bars)
     assert found(tmp_path, bars) == []
@@ -96,6 +97,7 @@ def test_bars_are_compared_with_the_exchanges_klines(tmp_path: Path) -> None:
         (FindingKind.NOT_STORED, "ETHUSDT", 10, 11),
     ]
     assert "another high" in verify(tmp_path, klines=klines)[0].text
+    assert verify(tmp_path, klines=[changed(klines[0], quote_volume=1)], compared=PRICES_AND_VOLUME) == []
 
 
 def test_numbers_that_cannot_be_are_named(tmp_path: Path) -> None:
@@ -134,7 +136,8 @@ def test_a_damaged_journal_is_named_and_set_aside(tmp_path: Path) -> None:
     assert found(tmp_path) == []
 
 
-async def test_the_journal_of_a_running_process_is_left_alone(tmp_path: Path) -> None:
+async def test_journal_in_use_is_left_alone(tmp_path: Path) -> None:
+    """``verify`` finds nothing wrong beside a process that writes its journal."""
     async with open_history(tmp_path, exchange="x") as history:
         await history.store(events(chained(range(100)), history.epoch << 32))
         await history.publish()
@@ -146,13 +149,15 @@ def test_a_folder_without_bars_is_named(tmp_path: Path) -> None:
         verify(tmp_path)
 
 
-def test_setting_aside_in_a_folder_that_holds_no_bars_makes_nothing_there(tmp_path: Path) -> None:
+def test_no_repair_without_bars(tmp_path: Path) -> None:
+    """Setting files aside in a folder without bars creates nothing there."""
     with pytest.raises(DataDirectoryError, match="is not a candled data directory"):
         set_damaged_aside(tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
-async def test_a_directory_whose_making_is_under_way_is_named(tmp_path: Path) -> None:
+async def test_unfinished_directory_is_named(tmp_path: Path) -> None:
+    """A directory that is just being made is named as such."""
     async with open_history(tmp_path, exchange="x"):
         pass
     shutil.rmtree(tmp_path / "empty")
@@ -161,7 +166,8 @@ async def test_a_directory_whose_making_is_under_way_is_named(tmp_path: Path) ->
             read(tmp_path)
 
 
-async def test_missing_trades_that_the_exchange_does_not_have_say_why(tmp_path: Path) -> None:
+async def test_unfillable_trades_say_why(tmp_path: Path) -> None:
+    """Bars that lack trades the exchange does not have are listed with that reason."""
     bars = chained(range(10))
     first, last = bars[4].first_trade_id, bars[4].last_trade_id
     bars[4] = changed(bars[4], complete=False)
@@ -175,4 +181,4 @@ async def test_missing_trades_that_the_exchange_does_not_have_say_why(tmp_path: 
         await history.record_unfillable(elsewhere)
     texts = [finding.text for finding in verify(tmp_path)]
     why = f"The exchange does not have trades {first} to {first}: the exchange passed over these ids in 4 answers."
-    assert [f"1 bars are not proven complete. {why}"] == texts
+    assert [f"1 bar is not proven complete. {why}"] == texts

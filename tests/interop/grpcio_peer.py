@@ -66,7 +66,7 @@ async def asynchronous() -> dict[str, Any]:
     async with dial(grpc.aio) as channel:
         stub = candles_pb2_grpc.CandleServiceStub(channel)
         stream = stub.StreamBars(REQUEST, timeout=30)
-        told = [bar((await stream.read()).bar) for _ in range(3)]
+        received = [bar((await stream.read()).bar) for _ in range(3)]
         stream.cancel()
         health = health_pb2_grpc.HealthStub(channel)
         ask = reflection_pb2.ServerReflectionRequest(list_services="")
@@ -74,7 +74,7 @@ async def asynchronous() -> dict[str, Any]:
         listed = await reflection.read()
         reflection.cancel()
         return {
-            "stream": told,
+            "stream": received,
             "bars": [bar(b) for b in (await stub.GetBars(candles_pb2.GetBarsRequest(symbol="BTCUSDT"))).bars],
             "symbols": [s.symbol for s in (await stub.ListSymbols(candles_pb2.ListSymbolsRequest())).symbols],
             "version": (await stub.GetStatus(candles_pb2.GetStatusRequest())).version,

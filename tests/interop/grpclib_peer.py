@@ -48,18 +48,18 @@ async def main() -> dict[str, Any]:
     async with Channel(host, int(port), ssl=context) as channel:
         stub = api.CandleServiceStub(channel)
         request = api.StreamBarsRequest(symbols=["BTCUSDT"], start_time=START, closed_only=True)
-        told: list[Any] = []
+        received: list[Any] = []
         stream = stub.stream_bars(request)
         async for message in stream:
-            told.append(bar(message.bar))
-            if len(told) == 3:
+            received.append(bar(message.bar))
+            if len(received) == 3:
                 break
         await stream.aclose()
         listed = await ServerReflectionStub(channel).ServerReflectionInfo(
             [ServerReflectionRequest(list_services="")]
         )
         return {
-            "stream": told,
+            "stream": received,
             "bars": [bar(b) for b in (await stub.get_bars(api.GetBarsRequest(symbol="BTCUSDT"))).bars],
             "symbols": [s.symbol for s in (await stub.list_symbols(api.ListSymbolsRequest())).symbols],
             "version": (await stub.get_status(api.GetStatusRequest())).version,

@@ -37,10 +37,10 @@ def python_of(name: str) -> Path:
     return folder / "bin/python"
 
 
-def node_script(name: str, script: str) -> list[str]:
-    """The command of a Node script beside ``NAME/package.json`` and its packages; skips where Node is missing."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
+def node_packages(name: str) -> Path:
+    """The folder with the packages of ``NAME/package.json``, or a skip where Node is missing."""
+    npm = shutil.which("npm")
+    if shutil.which("node") is None or npm is None:
         pytest.skip("node and npm are not installed: the Node clients are not tried")
     package = HERE / name
     folder = _installed(name, package / "package.json", package / "package-lock.json")
@@ -52,5 +52,11 @@ def node_script(name: str, script: str) -> list[str]:
         npm_options = ("--omit-lockfile-registry-resolved", "--ignore-scripts", "--no-audit", "--no-fund")
         run(npm, "ci", *npm_options, cwd=folder)
         (folder / "complete").touch()
-    shutil.copy(package / script, folder)  # Node looks for packages beside the script
-    return [node, str(folder / script)]
+    return folder
+
+
+def node_script(name: str, script: str) -> list[str]:
+    """The command of a Node script beside ``NAME/package.json`` and its packages; skips where Node is missing."""
+    folder = node_packages(name)
+    shutil.copy(HERE / name / script, folder)  # Node looks for packages beside the script
+    return ["node", str(folder / script)]

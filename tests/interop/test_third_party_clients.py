@@ -5,13 +5,14 @@ Each is installed from its own pinned, hash-locked list, apart from candled, und
 
 import json
 from itertools import pairwise
+from typing import Any
 
 import httpx
 import pytest
 import trio
 
-from candled.exchange.server import serve
-from candled.settings import ExchangeSettings
+from candled.config.settings import ExchangeSettings
+from candled.embedded_exchange.server import serve
 from tests.interop.installation import HERE, node_script, python_of
 
 TRADES = 20
@@ -42,17 +43,17 @@ async def test_a_client_streams_trades_and_fetches_klines(client: str) -> None:
             done = await trio.run_process(
                 [*command, bound.rest_url, bound.stream_url, str(TRADES)], capture_stdout=True
             )
-            told = json.loads(done.stdout.splitlines()[-1])
+            report = json.loads(done.stdout.splitlines()[-1])
             async with httpx.AsyncClient(base_url=bound.rest_url) as rest:
-                await check_trades(rest, told["trades"])
-                await check_klines(rest, told["klines"])
+                await check_trades(rest, report["trades"])
+                await check_klines(rest, report["klines"])
             nursery.cancel_scope.cancel()
-    assert told["status"] == "TRADING"
-    assert len(told["aggregates"]) == 5
-    assert all(after["f"] == before["l"] + 1 for before, after in pairwise(told["aggregates"]))
+    assert report["status"] == "TRADING"
+    assert len(report["aggregates"]) == 5
+    assert all(after["f"] == before["l"] + 1 for before, after in pairwise(report["aggregates"]))
 
 
-async def check_trades(rest: httpx.AsyncClient, trades: list[dict]) -> None:
+async def check_trades(rest: httpx.AsyncClient, trades: list[dict[str, Any]]) -> None:
     """Every streamed trade is there, once, and is the one that REST has."""
     own = [trade for trade in trades if trade["s"] == "BTCUSDT"]
     assert len(own) >= TRADES
@@ -60,11 +61,11 @@ async def check_trades(rest: httpx.AsyncClient, trades: list[dict]) -> None:
     rows = await rest.get(
         "/api/v3/historicalTrades", params={"symbol": "BTCUSDT", "fromId": own[0]["t"], "limit": len(own)}
     )
-    told = [(trade["t"], trade["p"], trade["q"], trade["T"], trade["m"]) for trade in own]
-    assert told == [(r["id"], r["price"], r["qty"], r["time"], r["isBuyerMaker"]) for r in rows.json()]
+    streamed = [(trade["t"], trade["p"], trade["q"], trade["T"], trade["m"]) for trade in own]
+    assert streamed == [(r["id"], r["price"], r["qty"], r["time"], r["isBuyerMaker"]) for r in rows.json()]
 
 
-async def check_klines(rest: httpx.AsyncClient, klines: list[list]) -> None:
+async def check_klines(rest: httpx.AsyncClient, klines: list[list[Any]]) -> None:
     """The closed klines came through digit for digit; the last is still running."""
     assert len(klines) == 5
     params = {"symbol": "BTCUSDT", "interval": "1m", "startTime": klines[0][0], "limit": 4}

@@ -15,27 +15,27 @@ from typing import Final
 import attrs
 import trio
 
+from candled.config.settings import DaemonSettings
+from candled.daemon.pipeline import Pipeline, open_pipeline
+from candled.daemon.restore import restore
 from candled.domain.event import BarEvent, positions_of
 from candled.domain.interval import DAY
-from candled.exchange.clock import ExchangeClock
-from candled.exchange.core import Exchange, Limits
-from candled.exchange.memory import MemoryExchange, open_memory_exchange
-from candled.exchange.synthetic import SyntheticMarket
-from candled.feed.binance.rest import open_rest
-from candled.feed.interface import SourceRefusedError, SourceUnavailableError
+from candled.embedded_exchange.clock import ExchangeClock
+from candled.embedded_exchange.core import Exchange, Limits
+from candled.embedded_exchange.memory import MemoryExchange, open_memory_exchange
+from candled.embedded_exchange.synthetic import SyntheticMarket
+from candled.feed.errors import SourceRefusedError, SourceUnavailableError
+from candled.feed.registry import find_adapter
 from candled.history.memory import MemoryHistory, MemoryStore
-from candled.pipeline import Pipeline, open_pipeline, restore
-from candled.settings import DaemonSettings
 from candled.stream.hub import Hub
+from tests.simulation.adversary import Adversary
 from tests.simulation.judge import judge_bars, judge_listener
 from tests.simulation.listeners import Wanderer, Witness
 from tests.simulation.mishaps import Mishaps, StingyRest
 from tests.simulation.outcome import Outcome
-from tests.simulation.scenario import SYMBOLS, Scenario
+from tests.simulation.scenario import Scenario
 
 FIRST_DAY: Final = 20_400 * DAY
-PATIENCE: Final = 3600
-"""Seconds that the repair may take once everything is well."""
 
 
 async def simulate(scenario: Scenario) -> Outcome:
@@ -43,24 +43,40 @@ async def simulate(scenario: Scenario) -> Outcome:
     rng = random.Random(f"{scenario.seed}/day")
     outcome = Outcome()
     exchange = Exchange(
-        SyntheticMarket(scenario.seed, SYMBOLS, rate=scenario.rate),
+        SyntheticMarket(scenario.seed, scenario.symbols, rate=scenario.rate),
         ExchangeClock(FIRST_DAY + rng.randrange(DAY), trio.current_time, speed=scenario.speed),
         seed=scenario.seed,
-        faults=scenario.market_faults,
+        faults=",".join(filter(None, (scenario.market_faults, scenario.lasting_lies))),
         limits=Limits(lifetime_s=scenario.lifetime_s, weight_per_minute=20_000),
+        form=scenario.form,
     )
     single_trades = scenario.stream == "trade" and scenario.ways.aggregates_from > scenario.rate * 10**6
     async with open_memory_exchange(exchange, seed=scenario.seed) as network:
-        mishaps = Mishaps(rng, scenario.mean_pause, exchange, network, outcome)
+        mishaps = Mishaps(
+            rng,
+            scenario.mean_pause,
+            exchange,
+            network,
+            outcome,
+            seconds_between=scenario.seconds_between,
+            time_lies=scenario.time_lies,
+            named=scenario.named,
+        )
+        lies = random.Random(f"{scenario.seed}/adversary")
+        adversary = Adversary(lies, scenario, exchange, outcome)
         world = _World(
             scenario=scenario,
             rng=rng,
             exchange=exchange,
             network=network,
             mishaps=mishaps,
+            adversary=adversary,
             store=MemoryStore(),
             witness=Witness(
-                outcome, latest=lambda: exchange.clock.now() + mishaps.lie, single_trades=single_trades
+                outcome,
+                latest=lambda: exchange.clock.now() + mishaps.lie,
+                is_fooled=lambda bar: adversary.fools(bar.symbol, bar.open_time, bar),
+                single_trades=single_trades,
             ),
             wanderer=Wanderer(outcome, random.Random(f"{scenario.seed}/wanderer")),
             outcome=outcome,
@@ -69,6 +85,7 @@ async def simulate(scenario: Scenario) -> Outcome:
             mishaps.begin_piecemeal()
         await _live(world)
         mishaps.end_all()
+        world.adversary.end_all()
         await _finish(world)
     return outcome
 
@@ -80,6 +97,7 @@ class _World:
     exchange: Exchange
     network: MemoryExchange
     mishaps: Mishaps
+    adversary: Adversary
     store: MemoryStore
     witness: Witness
     wanderer: Wanderer
@@ -90,7 +108,7 @@ class _World:
 class _Daemon:
     pipeline: Pipeline
     hub: Hub
-    history: MemoryHistory
+    history: "_History"
 
 
 async def _live(world: _World) -> None:
@@ -100,6 +118,8 @@ async def _live(world: _World) -> None:
     absent = scenario.absence_hours
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.mishaps.run)
+        if scenario.lie_pause is not None:
+            nursery.start_soon(world.adversary.run)
         while trio.current_time() < end:
             lifetime = (
                 rng.expovariate(1 / rng.choice((20, 200, 1200))) if rng.random() < 0.8 else rng.uniform(0, 3)
@@ -122,27 +142,32 @@ async def _live(world: _World) -> None:
 
 async def _finish(world: _World) -> None:
     """All is well: the last daemon gets what is to be had, and everything is judged."""
-    outcome = world.outcome
+    scenario, outcome = world.scenario, world.outcome
     async with _daemon(world) as daemon, trio.open_nursery() as audience:
         audience.start_soon(world.wanderer.listen, daemon.hub, daemon.history)
         engine = daemon.pipeline.engine
-        with trio.move_on_after(PATIENCE) as patience:
+        with trio.move_on_after(scenario.patience_s) as patience:
             await trio.sleep(30)
-            while engine.needy:
+            while engine.symbols_to_repair:
                 await trio.sleep(5)
         if patience.cancelled_caught:
-            for name in sorted(engine.needy):
+            for name in sorted(engine.symbols_to_repair):
                 symbol = engine.symbols[name]
-                lacks = symbol.continuity.missing, symbol.unsettled(), symbol.wanted_start, symbol.to_reopen
+                lacks = (
+                    symbol.continuity.missing,
+                    symbol.unsettled(),
+                    symbol.wanted_start,
+                    symbol.minutes.waits_for_reload,
+                )
                 outcome.wrong.append(f"{name} still lacks {lacks}")
         await daemon.history.settle()
-        judge_bars(world.exchange, world.store, engine, outcome)
-        await judge_listener(world.wanderer, daemon.history, outcome)
+        judge_bars(world.exchange, world.adversary, world.store, engine, scenario, outcome)
+        await judge_listener(world.wanderer, daemon.history, scenario, outcome)
         audience.cancel_scope.cancel()
 
 
 class _Audience:
-    """The witness and the hub, both told of everything."""
+    """The witness and the hub, which both get everything."""
 
     def __init__(self, witness: Witness, hub: Hub) -> None:
         self._witness = witness
@@ -182,8 +207,10 @@ class _History(MemoryHistory):
 async def _daemon(world: _World) -> AsyncIterator[_Daemon]:
     """The daemon but for its ports and its disk. Cancelled from outside, it loses what is not stored."""
     scenario, network = world.scenario, world.network
+    adapter = find_adapter(scenario.form)
     settings = DaemonSettings(
-        symbols=SYMBOLS,
+        exchange=scenario.form,
+        symbols=scenario.symbols,
         stream=scenario.stream,
         stream_urls=("ws://a", "ws://b"),
         rest_urls=("http://a", "http://b"),
@@ -194,7 +221,7 @@ async def _daemon(world: _World) -> AsyncIterator[_Daemon]:
     world.witness.begin_life(world.store)
     world.mishaps.begin_life()
     async with (
-        open_rest(settings.rest_urls, settings.rest_weight_per_minute, network.backend()) as rest,
+        adapter.open_rest(settings.rest_urls, adapter.defaults.rest_weight_per_minute, network.backend()) as rest,
         trio.open_nursery() as writer,
     ):
         source = StingyRest(rest, world.mishaps.moods)
@@ -206,9 +233,10 @@ async def _daemon(world: _World) -> AsyncIterator[_Daemon]:
                 break
             except (SourceUnavailableError, SourceRefusedError):
                 await trio.sleep(1)
-        engine, rollup = await restore(settings, history, positions_of(history.epoch))
+        engine = await restore(settings, history, positions_of(history.epoch))
+        world.mishaps.knows_time = lambda: engine.time.known
         hub = Hub(
-            clock=trio.current_time, snapshot=rollup.forming, symbols=lambda: list(engine.symbols), stored=history
+            clock=trio.current_time, snapshot=engine.forming, symbols=lambda: list(engine.symbols), stored=history
         )
         async with (
             send,
@@ -216,10 +244,10 @@ async def _daemon(world: _World) -> AsyncIterator[_Daemon]:
                 settings,
                 description,
                 engine,
-                rollup,
                 source=source,
                 stored=history,
                 hub=_Audience(world.witness, hub),
+                unstored=hub.unstored,
                 closed=send.clone(),
                 connect=network.connect,
                 rng=world.rng,
@@ -230,8 +258,8 @@ async def _daemon(world: _World) -> AsyncIterator[_Daemon]:
             try:
                 yield _Daemon(pipeline, hub, history)
             finally:
-                for symbol in engine.symbols.values():
-                    world.outcome.gaps += symbol.gap_book.found
-                    world.outcome.overlaps += symbol.counts.overlaps
-                    world.outcome.duplicates += symbol.counts.duplicates
+                for symbol in engine.statistics().symbols:
+                    world.outcome.gaps += symbol.gaps_found
+                    world.outcome.overlaps += symbol.overlaps
+                    world.outcome.duplicates += symbol.duplicates
                 world.outcome.roll_overs += pipeline.feed.counts.roll_overs

@@ -30,6 +30,8 @@ def run_deterministically(function: Callable[..., Awaitable[T]], *args: object, 
         stack.enter_context(mock.patch.object(trio_run, "_r", random.Random(seed)))
         stack.enter_context(mock.patch.object(http11, "time", SimpleNamespace(monotonic=trio.current_time)))
         gc.collect()
+        gc.freeze()  # what was there before the day is not looked at again in each collection
+        stack.callback(gc.unfreeze)
         if gc.isenabled():
             gc.disable()
             stack.callback(gc.enable)

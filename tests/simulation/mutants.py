@@ -5,17 +5,23 @@ from contextlib import contextmanager
 from typing import Any, Final
 from unittest import mock
 
-from candled import pipeline
+from candled.daemon import restore
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
 from candled.domain.feed_event import StreamLive
 from candled.domain.interval import MINUTE
+from candled.domain.limits import EXCHANGE_TIME_MAX
 from candled.domain.trade import Trade
 from candled.engine.continuity import Continuity, Sighting
+from candled.engine.coverage import Around, Coverage
 from candled.engine.engine import Engine
 from candled.engine.exchange_time import ExchangeTime
 from candled.engine.minute import Minute
+from candled.engine.minutes import MinuteBuilder
+from candled.engine.newest_id import StatedNewestId
 from candled.engine.symbol import SymbolEngine
+from candled.engine.timeline import Timeline
+from candled.engine.trade_gate import TradeGate
 
 Planted = Callable[[], Any]
 """Makes a context manager in which the fault is there."""
@@ -41,18 +47,17 @@ def _duplicates_count(see: Any) -> Any:
     return always_new
 
 
-def _complete_without_a_later_trade(is_complete: Any) -> Any:
-    def hasty(self: SymbolEngine, minute: Minute) -> bool:
-        if self._window.id_after(minute.open_time) is not None or minute.last_id < 0:
-            return bool(is_complete(self, minute))
-        before = self._window.id_before(minute.open_time)
-        return before >= 0 and self.continuity.proves(before, minute.last_id)
+def _complete_without_a_later_trade(proves: Any) -> Any:
+    def hasty(self: Coverage, around: Around, first_id: int, last_id: int, end: int) -> bool:
+        if around.id_after is not None or last_id < 0:
+            return bool(proves(self, around, first_id, last_id, end))
+        return around.id_before >= 0 and self.continuity.proves(around.id_before, last_id)
 
     return hasty
 
 
 def _boundary_trade_stays_in_the_old_minute(apply: Any) -> Any:
-    def late(self: SymbolEngine, trade: Trade, events: list[BarEvent]) -> None:
+    def late(self: MinuteBuilder, trade: Trade, events: list[BarEvent]) -> None:
         if trade.time % MINUTE == 0:
             trade = Trade(
                 trade.symbol, trade.first_id, trade.last_id, trade.price, trade.quantity, trade.time - 1,
@@ -63,43 +68,33 @@ def _boundary_trade_stays_in_the_old_minute(apply: Any) -> Any:
     return late
 
 
-def _some_revisions_are_not_told(publish: Any) -> Any:
-    def silent(self: SymbolEngine, minute: Minute, bar: Any, kind: Any, time: int, events: list[BarEvent]) -> None:
-        told: list[BarEvent] = []
-        publish(self, minute, bar, kind, time, told)
+def _some_revisions_are_not_emitted(publish: Any) -> Any:
+    def silent(
+        self: MinuteBuilder, minute: Minute, bar: Any, kind: Any, time: int, events: list[BarEvent]
+    ) -> None:
+        emitted: list[BarEvent] = []
+        publish(self, minute, bar, kind, time, emitted)
         if kind is not BarEventKind.REVISION or bar.open_time // MINUTE % 7:
-            events += told
+            events += emitted
 
     return silent
 
 
-def _withheld_minutes_are_forgotten(close_due: Any) -> Any:
-    def forgetful(self: SymbolEngine, *args: Any, **options: Any) -> None:
-        close_due(self, *args, **options)
-        self._withheld.discard(0, 1 << 60)
+def _withheld_minutes_are_forgotten(close: Any) -> Any:
+    def forgetful(self: Timeline, open_time: int) -> None:
+        close(self, open_time)
+        self.forget_until(open_time)
 
     return forgetful
 
 
-def _closes_are_told_twice(handle: Any) -> Any:
+def _closes_are_emitted_twice(handle: Any) -> Any:
     def twice(self: Engine, event: Any, local: float) -> list[BarEvent]:
         events: list[BarEvent] = handle(self, event, local)
         closes = [event for event in events if event.kind is BarEventKind.CLOSE]
         return events + closes[:1]
 
     return twice
-
-
-def _overlap_is_applied(see: Any) -> Any:
-    def greedy(self: Continuity, first: int, last: int) -> Sighting:
-        sighting: Sighting = see(self, first, last)
-        if sighting is Sighting.OVERLAP:
-            self._seen.add(first, last)
-            self._find_missing()
-            return Sighting.NEW
-        return sighting
-
-    return greedy
 
 
 @contextmanager
@@ -126,7 +121,7 @@ def _first_trade_after_a_reconnect_is_dropped() -> Iterator[None]:
 
 def _late_trades_are_dropped(apply: Any) -> Any:
     def closed_is_closed(self: SymbolEngine, trade: Trade, events: list[BarEvent]) -> None:
-        minute = self._window.get(trade.time - trade.time % MINUTE)
+        minute = self.minutes.window.get(trade.time - trade.time % MINUTE)
         if minute is not None and minute.published is not None:
             self.continuity.see(trade.first_id, trade.last_id)
         else:
@@ -139,32 +134,57 @@ def _only_the_newest_bar_is_restored() -> Any:
     async def newest(symbol: str, last: Bar, look_back: int, stored: Any) -> list[Bar]:
         return [last]
 
-    return mock.patch.object(pipeline, "_bars_to_go_on_from", newest)
+    return mock.patch.object(restore, "_bars_to_restore", newest)
 
 
-def _a_jump_is_speed(believed_rate: Any) -> Any:
-    return lambda self: self._rates[-1]
+def _one_source_leads_without_limit() -> Any:
+    return mock.patch.multiple(
+        ExchangeTime,
+        _limit=lambda _self, _local: EXCHANGE_TIME_MAX,
+        _supported_line=ExchangeTime._line,
+    )
+
+
+def _any_time_is_admitted(_admits: Any) -> Any:
+    return lambda self, engine, trade, received, earliest, latest: True
+
+
+@contextmanager
+def _heartbeats_prove_by_their_time_alone() -> Iterator[None]:
+    """Whatever newest id they state."""
+
+    def take(self: StatedNewestId, trade_id: int, until: int, horizon: int) -> bool:
+        del trade_id
+        self._trade_id, self.until = horizon, max(self.until, until)
+        return True
+
+    with (
+        mock.patch.object(StatedNewestId, "take", take),
+        mock.patch.object(SymbolEngine, "newest_exists", return_value=None),
+    ):
+        yield
 
 
 MUTANTS: Final[dict[str, Planted]] = {
     "a gap is believed to end one id early": _replaced(Continuity, "missing", _gap_ends_one_early),
     "a duplicate counts twice": _replaced(Continuity, "see", _duplicates_count),
-    "an aggregate is applied though a part of it was counted": _replaced(Continuity, "see", _overlap_is_applied),
     "the first trade after a reconnect is dropped": _first_trade_after_a_reconnect_is_dropped,
     "a trade that comes after its bar closed is dropped": _replaced(
         SymbolEngine, "apply", _late_trades_are_dropped
     ),
-    "complete is claimed without a later trade": _replaced(
-        SymbolEngine, "_is_complete", _complete_without_a_later_trade
-    ),
+    "complete is claimed without a later trade": _replaced(Coverage, "proves", _complete_without_a_later_trade),
     "a trade on the boundary stays in the old minute": _replaced(
-        SymbolEngine, "apply", _boundary_trade_stays_in_the_old_minute
+        MinuteBuilder, "add", _boundary_trade_stays_in_the_old_minute
     ),
-    "some revisions are not told": _replaced(SymbolEngine, "_publish", _some_revisions_are_not_told),
-    "withheld minutes are forgotten": _replaced(SymbolEngine, "_close_due", _withheld_minutes_are_forgotten),
-    "a close is told twice": _replaced(Engine, "handle", _closes_are_told_twice),
+    "some revisions are not emitted": _replaced(MinuteBuilder, "_publish", _some_revisions_are_not_emitted),
+    "withheld minutes are forgotten": _replaced(Timeline, "close", _withheld_minutes_are_forgotten),
+    "a close is emitted twice": _replaced(Engine, "handle", _closes_are_emitted_twice),
     "a restart goes on from the newest bar alone": _only_the_newest_bar_is_restored,
-    "a jump of the exchange's clock is taken for speed": _replaced(
-        ExchangeTime, "_believed_rate", _a_jump_is_speed
-    ),
+    "one source moves the time": _one_source_leads_without_limit,
+    "the times of trades are not judged": _replaced(TradeGate, "admits_live", _any_time_is_admitted),
 }
+
+COINBASE_MUTANTS: Final[dict[str, Planted]] = {
+    "a heartbeat proves by its time alone": _heartbeats_prove_by_their_time_alone,
+}
+"""Faults in what only its messages make use of."""

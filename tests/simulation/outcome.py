@@ -14,6 +14,10 @@ class Outcome:
     trades: int = 0
     excused: int = 0
     """Bars that the exchange itself keeps from being proven."""
+    fooled: int = 0
+    """Bars that a plausible lie made wrong, which no other source contradicted."""
+    doubted: int = 0
+    """Bars that are not proven, or wrong and not complete, because their trades or klines were lied about."""
     updates: int = 0
     revisions: int = 0
     restarts: int = 0
@@ -40,7 +44,8 @@ class Outcome:
     def summary(self) -> str:
         """One line for people."""
         return (
-            f"bars {self.bars} trades {self.trades} excused {self.excused} updates {self.updates} "
+            f"bars {self.bars} trades {self.trades} excused {self.excused} "
+            f"doubted {self.doubted} fooled {self.fooled} updates {self.updates} "
             f"revisions {self.revisions} restarts {self.restarts} gaps {self.gaps} overlaps {self.overlaps} "
             f"duplicates {self.duplicates} roll-overs {self.roll_overs} "
             f"resumes {self.resumes} mishaps {self.mishaps.total()} wrong {len(self.wrong)} "

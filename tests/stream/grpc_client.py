@@ -7,10 +7,12 @@ from typing import Any, TypeVar
 
 import grpc
 import trio
+from google.protobuf.message import Message
 
 from candled.api import candles_pb2 as pb
 
 T = TypeVar("T")
+Answer = TypeVar("Answer", bound=Message)
 _SERVICE = "/candled.v1.CandleService/"
 
 
@@ -24,17 +26,17 @@ class Client:
             request_serializer=pb.StreamBarsRequest.SerializeToString,
             response_deserializer=pb.StreamBarsResponse.FromString,
         )
-        for name, request, response in (
-            ("GetBars", pb.GetBarsRequest, pb.GetBarsResponse),
-            ("ListSymbols", pb.ListSymbolsRequest, pb.ListSymbolsResponse),
-            ("GetStatus", pb.GetStatusRequest, pb.GetStatusResponse),
-        ):
-            method = channel.unary_unary(
-                _SERVICE + name,
-                request_serializer=request.SerializeToString,
-                response_deserializer=response.FromString,
-            )
-            setattr(self, name, method)
+        self.GetBars = self._unary("GetBars", pb.GetBarsRequest, pb.GetBarsResponse)
+        self.ListSymbols = self._unary("ListSymbols", pb.ListSymbolsRequest, pb.ListSymbolsResponse)
+        self.GetStatus = self._unary("GetStatus", pb.GetStatusRequest, pb.GetStatusResponse)
+
+    def _unary(self, name: str, request: type[Message], response: type[Answer]) -> Callable[..., Answer]:
+        method: Callable[..., Answer] = self.channel.unary_unary(
+            _SERVICE + name,
+            request_serializer=request.SerializeToString,
+            response_deserializer=response.FromString,
+        )
+        return method
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from candled.stream.hub import Hub
 from candled.stream.message import Message
 
 START = 1_790_000_000_000_000 // (1440 * MINUTE) * (1440 * MINUTE)
+HISTORY_ID = "0123456789abcdef"
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "PEPEUSDT")
 
 
@@ -68,9 +69,10 @@ def revise(bar: Bar, position: int) -> BarEvent:
 
 
 class Stored:
-    """A history in memory: what was published is stored when told so."""
+    """A history in memory: published bars are stored on request."""
 
     def __init__(self) -> None:
+        self.history_id = HISTORY_ID
         self.stored_position = 0
         self.rows: dict[tuple[str, str, int], tuple[int, Bar]] = {}
         self.calls = 0
@@ -81,24 +83,37 @@ class Stored:
             self.rows[bar.symbol, bar.interval, bar.open_time] = (event.position, bar)
             self.stored_position = max(self.stored_position, event.position)
 
-    async def bars(self, symbol: str, interval: str, start: int, end: int, limit: int) -> list[Bar]:
+    async def bars(
+        self, symbol: str, interval: str, start: int | None = None, end: int | None = None, limit: int = 1000
+    ) -> list[Bar]:
         self.calls += 1
         found = [
             bar
             for (s, i, t), (_, bar) in sorted(self.rows.items())
-            if (s, i) == (symbol, interval) and start <= t < end
+            if (s, i) == (symbol, interval) and (start is None or start <= t) and (end is None or t < end)
         ]
         return found[:limit]
 
     async def changed_since(
-        self, position: int, symbols: Sequence[str], intervals: Sequence[str], limit: int
+        self, position: int, symbols: Sequence[str] = (), intervals: Sequence[str] = ("1m",), limit: int = 1000
     ) -> list[tuple[int, Bar]]:
         self.calls += 1
         found = [
-            row for (s, i, _), row in self.rows.items() if s in symbols and i in intervals and row[0] > position
+            row
+            for (s, i, _), row in self.rows.items()
+            if (not symbols or s in symbols) and i in intervals and row[0] > position
         ]
         found.sort(key=lambda row: (row[0], list(INTERVALS).index(row[1].interval)))
         return found[:limit]
+
+    async def incomplete_bars(self, symbol: str, since: int = 0, limit: int = 100_000) -> list[Bar]:
+        return [bar for bar in await self.bars(symbol, "1m", since) if not bar.complete][:limit]
+
+    async def newest_bars(self) -> dict[str, Bar]:
+        return {bar.symbol: bar for (_, interval, _), (_, bar) in sorted(self.rows.items()) if interval == "1m"}
+
+    async def symbols(self) -> list[str]:
+        return sorted({symbol for symbol, _, _ in self.rows})
 
 
 class Recorder:
@@ -118,8 +133,8 @@ class Recorder:
         self.woken += 1
 
 
-def told(messages: Sequence[Message]) -> list[tuple[str, int | None]]:
-    """Kind, and which minute since ``START``."""
+def summaries(messages: Sequence[Message]) -> list[tuple[str, int | None]]:
+    """Return each message's kind, and its bar's minute since ``START``."""
     return [(m.kind.name, None if m.bar is None else (m.bar.open_time - START) // MINUTE) for m in messages]
 
 

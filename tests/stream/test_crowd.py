@@ -7,7 +7,8 @@ from benchmarks.fanout.crowd import measure
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 
-def test_all_but_the_frozen_one_get_every_closed_bar_in_order_and_memory_stays_bounded() -> None:
+def test_crowd_with_a_frozen_client() -> None:
+    """All but the frozen client get every closed bar in order, and memory is bounded."""
     figures = measure(4.0, with_others=True)  # it fails if a closed bar is missing anywhere, or out of order
     assert figures["slow_got_messages"] > 0
     assert figures["grown_mb"] < 20

@@ -13,21 +13,23 @@ from h2.connection import H2Connection
 from h2.events import DataReceived
 
 from candled.api import candles_pb2 as pb
-from candled.stream.grpc.fast_path import FastDelivery, check_private_attributes
+from candled.stream.grpc.internals.fast_path import FastDelivery, find_obstacle
 from candled.stream.message import message_of
-from tests.stream.support import minute, update
+from candled.stream.resume import ResumeTokens
+from tests.stream.support import HISTORY_ID, minute, update
 
 T = TypeVar("T")
 FULL_WINDOW = (1 << 31) - 1
 
 
-class Transport:
+class Transport(asyncio.Transport):
     """Keeps what is written."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.written = b""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
 
     def get_write_buffer_size(self) -> int:
@@ -86,11 +88,12 @@ def pair() -> Pair:
     return in_a_loop(Pair)
 
 
-def test_sequences_count_on_without_a_gap_whatever_their_length(pair: Pair) -> None:
+def test_sequences_have_no_gap(pair: Pair) -> None:
+    """Sequence numbers rise by one, whatever the length of their encoding."""
     sequences = []
     for turn in range(1_050):
         # Alone, a few, a full batch: each crosses the numbers where the field grows at some time.
-        batch = [message_of(update(minute(0)))] * (1, 3, 45)[turn % 3]
+        batch = [message_of(update(minute(0)), ResumeTokens(HISTORY_ID))] * (1, 3, 45)[turn % 3]
         assert pair.stream.send_now(batch)
         pair.delivery.flush()
         sequences += [message.sequence for message in pair.received()]
@@ -98,8 +101,12 @@ def test_sequences_count_on_without_a_gap_whatever_their_length(pair: Pair) -> N
     assert len(sequences) > 1 << 14
 
 
-def test_a_batch_that_does_not_fit_the_window_counts_for_nothing(pair: Pair) -> None:
-    alone, many = [message_of(update(minute(0)))], [message_of(update(minute(0)))] * 40
+def test_batch_beyond_the_window(pair: Pair) -> None:
+    """A batch beyond the flow-control window takes no sequence numbers."""
+    alone, many = (
+        [message_of(update(minute(0)), ResumeTokens(HISTORY_ID))],
+        [message_of(update(minute(0)), ResumeTokens(HISTORY_ID))] * 40,
+    )
     for _ in range(100):
         assert pair.stream.send_now(alone)
     room = pair.server.local_flow_control_window(1)
@@ -112,5 +119,6 @@ def test_a_batch_that_does_not_fit_the_window_counts_for_nothing(pair: Pair) -> 
     assert [message.sequence for message in pair.received()] == list(range(1, 201))
 
 
-def test_the_installed_versions_have_what_the_fast_path_uses() -> None:
-    assert in_a_loop(check_private_attributes) is None
+def test_installed_versions_have_the_attributes() -> None:
+    """The installed versions have the private attributes that the fast path uses."""
+    assert in_a_loop(find_obstacle) is None

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from candled.api import candles_pb2 as pb
+from candled.stream.admission import ConnectionLimits
 from candled.stream.grpc.limits import Limits
 from candled.stream.grpc.server import GrpcServer
 from tests.stream.grpc_client import Reader, dial, in_thread
@@ -27,7 +28,9 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 async def served() -> AsyncIterator[tuple[World, GrpcServer]]:
     """A server with one well-behaved stream, which must get its bar after whatever the test did."""
     world = World(clock=trio.current_time)
-    async with open_service(world, Limits(request_bytes_max=100_000, connections_max=20)) as server:
+    async with open_service(
+        world, Limits(request_bytes_max=100_000, connections=ConnectionLimits(total=20))
+    ) as server:
         with dial(server.address) as client:
             reader = Reader(client.stream_bars(pb.StreamBarsRequest()))
             await until_streams(world, 1)
@@ -75,7 +78,8 @@ async def test_bytes_that_are_no_http2_are_cut_off(served: tuple[World, GrpcServ
         await in_thread(send_and_read, server, data)
 
 
-async def test_frames_of_unknown_kinds_are_ignored_as_http2_demands(served: tuple[World, GrpcServer]) -> None:
+async def test_unknown_frames_are_ignored(served: tuple[World, GrpcServer]) -> None:
+    """Frames of unknown kinds are ignored, as HTTP/2 demands."""
     world, server = served
     client = RawClient.connect(server)
     client.send()
@@ -86,7 +90,8 @@ async def test_frames_of_unknown_kinds_are_ignored_as_http2_demands(served: tupl
     client.sock.close()
 
 
-async def test_a_request_beyond_the_limit_is_refused_while_it_arrives(served: tuple[World, GrpcServer]) -> None:
+async def test_large_request_is_refused_early(served: tuple[World, GrpcServer]) -> None:
+    """A request beyond the limit is refused while it arrives."""
     _, server = served
     with dial(server.address) as client, trio.fail_after(10):
         request = pb.StreamBarsRequest(symbols=["X" * 1000] * 2000)
@@ -147,9 +152,12 @@ def read_until_trailers(raw: RawClient) -> dict[str, str]:
                 return fields
 
 
-async def test_a_request_that_never_arrives_is_given_up_with_a_sentence() -> None:
+async def test_request_that_never_arrives() -> None:
+    """A request that does not arrive in time ends with a sentence."""
     world = World(clock=trio.current_time)
-    async with open_service(world, Limits(request_seconds=0.2)) as server:
+    async with open_service(
+        world, Limits(request_seconds=0.2, connections=ConnectionLimits(pending_seconds=0.2))
+    ) as server:
         raw = RawClient.connect(server)
         raw.h2.send_headers(raw.h2.get_next_available_stream_id(), request_headers("StreamBars"))
         raw.send()
@@ -172,12 +180,15 @@ async def test_a_connection_that_never_speaks_http2_is_cut(said: bytes) -> None:
                 while sock.recv(65536):
                     pass
 
-    async with open_service(world, Limits(request_seconds=0.2)) as server:
+    async with open_service(
+        world, Limits(request_seconds=0.2, connections=ConnectionLimits(pending_seconds=0.2))
+    ) as server:
         with trio.fail_after(20):
             await in_thread(wait_for_the_cut, server)
 
 
-async def test_streams_opened_only_to_be_reset_end_the_connection(served: tuple[World, GrpcServer]) -> None:
+async def test_rapid_resets_end_the_connection(served: tuple[World, GrpcServer]) -> None:
+    """Streams opened only to be reset end the connection."""
     world, server = served
     raw = RawClient.connect(server)
 
@@ -201,7 +212,8 @@ async def test_streams_opened_only_to_be_reset_end_the_connection(served: tuple[
     await until_streams(world, 1)
 
 
-async def test_more_streams_than_a_connection_may_have_are_refused(served: tuple[World, GrpcServer]) -> None:
+async def test_streams_per_connection_are_limited(served: tuple[World, GrpcServer]) -> None:
+    """More streams than a connection may have are refused."""
     world, server = served
     raw = RawClient.connect(server)
     raw.h2.remote_settings[3] = 1_000_000
@@ -225,7 +237,8 @@ async def test_connections_beyond_the_limit_are_cut(served: tuple[World, GrpcSer
         sock.close()
 
 
-async def test_pings_whose_answers_are_never_read_end_the_connection(served: tuple[World, GrpcServer]) -> None:
+async def test_unread_pongs_end_the_connection(served: tuple[World, GrpcServer]) -> None:
+    """Pings whose answers are never read end the connection."""
     _, server = served
 
     def attack() -> bool:

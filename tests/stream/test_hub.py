@@ -4,10 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from candled.domain.event import BarEvent
-from candled.stream.hub import HistoryBehindError, TooManyStreamsError
+from candled.stream.hub import TooManyStreamsError
+from candled.stream.resume import LivePoint
 from candled.stream.subscription import EndCause, Selection
-from candled.stream.tokens import LivePoint, parse_token
-from tests.stream.support import START, Recorder, World, close, five_minutes, minute, revise, told, update
+from tests.stream.support import START, Recorder, World, close, five_minutes, minute, revise, summaries, update
 
 
 def open_live(world: World, selection: Selection) -> Recorder:
@@ -19,7 +19,8 @@ def open_live(world: World, selection: Selection) -> Recorder:
     return outlet
 
 
-def test_a_stream_gets_only_the_symbols_and_intervals_that_it_chose() -> None:
+def test_stream_gets_what_it_chose() -> None:
+    """A stream gets only the symbols and intervals of its request."""
     world = World()
     outlet = open_live(world, Selection(symbols=frozenset({"ETHUSDT"}), intervals=frozenset({"1m"})))
     world.publish(close(minute(0), 1), close(minute(0, symbol="ETHUSDT"), 2), close(five_minutes(0, "ETHUSDT"), 2))
@@ -40,7 +41,8 @@ def test_all_streams_share_one_message() -> None:
     assert outlets[0].sent[0] is outlets[1].sent[0]
 
 
-def test_only_streams_that_take_updates_make_a_forming_bar_wanted() -> None:
+def test_updates_make_forming_bars_wanted() -> None:
+    """Only streams that take updates cause forming bars to be made."""
     world = World()
     open_live(world, Selection(intervals=frozenset({"5m"}), symbols=frozenset({"BTCUSDT"})))
     open_live(world, Selection(intervals=frozenset({"1h"}), closed_only=True))
@@ -48,7 +50,7 @@ def test_only_streams_that_take_updates_make_a_forming_bar_wanted() -> None:
     assert world.hub.wanted("ETHUSDT") == set()
 
 
-def test_what_nobody_takes_any_more_is_not_wanted() -> None:
+def test_unsubscribed_intervals_are_not_wanted() -> None:
     world = World()
     subscription = world.hub.subscribe(Selection(intervals=frozenset({"5m"})), Recorder())
     assert world.hub.wanted("BTCUSDT") == {"5m"}
@@ -57,7 +59,7 @@ def test_what_nobody_takes_any_more_is_not_wanted() -> None:
     assert world.hub.statistics().subscribers == 0
 
 
-def test_a_stream_that_leaves_while_others_are_served_hurts_nobody() -> None:
+def test_leaving_during_a_publication_affects_no_other() -> None:
     world = World()
 
     class Leaver(Recorder):
@@ -81,56 +83,47 @@ def test_streams_beyond_the_limit_are_refused() -> None:
         world.hub.subscribe(Selection(), Recorder())
 
 
-def test_closed_bars_are_remembered_until_they_are_stored() -> None:
+def test_closed_bars_are_kept_until_they_are_stored() -> None:
     world = World()
     world.publish(close(minute(0), 1), update(minute(1)), close(minute(1), 2))
     assert world.hub.statistics().unstored == 2
     world.stored.store([close(minute(0), 1)])
     messages = world.hub.unstored_after(Selection(), LivePoint.before(0), 0)
-    assert told(messages) == [("CLOSE", 1)]
+    assert summaries(messages) == [("CLOSE", 1)]
 
 
-def owing(event: BarEvent, position: int) -> BarEvent:
-    return replace(event, owed_from=position)
+def with_floor(event: BarEvent, position: int) -> BarEvent:
+    """Resuming after it begins at this position, for a longer bar that is still to be emitted."""
+    return replace(event, resume_floor=position)
 
 
-def test_who_breaks_off_while_a_longer_bar_is_owed_is_told_it_after_resuming() -> None:
+def test_resume_includes_pending_longer_bars() -> None:
+    """A stream that ends while a longer bar is to be emitted gets it after resuming."""
     world = World()
     outlet = open_live(world, Selection(closed_only=True))
-    world.publish(close(minute(0), 1), owing(revise(minute(0), 2), 2), owing(close(minute(1), 3), 2))
+    world.publish(close(minute(0), 1), with_floor(revise(minute(0), 2), 2), with_floor(close(minute(1), 3), 2))
     tokens = [message.resume_token for message in outlet.sent]
-    assert [parse_token(token) for token in tokens] == [
+    assert [world.hub.tokens.decode(token) for token in tokens] == [
         LivePoint.of(close(minute(0), 1)),
         LivePoint.before(2),
         LivePoint.before(2),
     ]
     world.publish(revise(five_minutes(0), 2))
     selection = Selection(intervals=frozenset({"5m"}))
-    point = parse_token(tokens[-1])
+    point = world.hub.tokens.decode(tokens[-1])
     assert isinstance(point, LivePoint)
-    assert told(world.hub.unstored_after(selection, point, 0)) == [("REVISION", 0)]
+    assert summaries(world.hub.unstored_after(selection, point, 0)) == [("REVISION", 0)]
 
 
-def test_a_stream_that_begins_while_a_longer_bar_is_owed_begins_before_it() -> None:
+def test_new_stream_begins_before_pending_longer_bars() -> None:
     world = World()
-    world.publish(close(minute(0), 1), owing(revise(minute(0), 2), 2), owing(close(minute(1), 3), 2))
+    world.publish(close(minute(0), 1), with_floor(revise(minute(0), 2), 2), with_floor(close(minute(1), 3), 2))
     assert world.hub.here == LivePoint.before(2)
     world.publish(revise(five_minutes(0), 2))
     assert world.hub.here == LivePoint.after(3)
 
 
-def test_a_replay_is_refused_while_closed_bars_are_forgotten_that_are_not_stored(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("candled.stream.hub._UNSTORED_MAX", 2)
-    world = World()
-    for index in range(4):
-        world.publish(close(minute(index), index + 1))
-    with pytest.raises(HistoryBehindError):
-        world.hub.unstored_after(Selection(), None, START)
-
-
-def test_the_resume_time_covers_bars_of_every_interval_that_are_still_open() -> None:
+def test_resume_time_covers_open_bars_of_every_interval() -> None:
     world = World()
     subscription = world.hub.subscribe(
         Selection(symbols=frozenset({"BTCUSDT"}), intervals=frozenset({"1m", "1h"})), Recorder()
@@ -141,7 +134,19 @@ def test_the_resume_time_covers_bars_of_every_interval_that_are_still_open() -> 
     assert subscription.ended.resume_time == START + 60 * 60_000_000
 
 
-def test_streams_that_name_a_removed_symbol_end_and_those_of_all_go_on() -> None:
+def test_streams_are_sent_elsewhere() -> None:
+    """All that are open end, with what resumes them; one that begins afterwards is served."""
+    world = World()
+    subscription = world.hub.subscribe(Selection(), Recorder())
+    world.hub.go_live(subscription)
+    world.publish(close(minute(0), 1))
+    world.hub.send_elsewhere()
+    assert subscription.ended is not None
+    assert (subscription.ended.cause, subscription.ended.resume_time) == (EndCause.CUT_OFF, START)
+    assert world.hub.subscribe(Selection(), Recorder()).ended is None
+
+
+def test_removed_symbol_ends_only_streams_that_name_it() -> None:
     world = World()
     chosen = Selection(symbols=frozenset({"BTCUSDT", "ETHUSDT"}))
     subscriptions = [world.hub.subscribe(selection, Recorder()) for selection in (chosen, Selection())]
@@ -152,5 +157,5 @@ def test_streams_that_name_a_removed_symbol_end_and_those_of_all_go_on() -> None
     ended = subscriptions[0].ended
     assert ended is not None
     assert (ended.cause, ended.symbol, ended.resume_time) == (EndCause.REMOVED, "ETHUSDT", START)
-    assert told(subscriptions[0].take(0, 100)) == [("CLOSE", 0)], "what was closed is still told"
+    assert summaries(subscriptions[0].take(0, 100)) == [("CLOSE", 0)], "closed bars are still sent"
     assert subscriptions[1].ended is None

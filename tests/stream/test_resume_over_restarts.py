@@ -18,7 +18,7 @@ Key = tuple[str, str, float]
 
 
 class Listener:
-    """Keeps the newest of each bar that it is told, and the order of first tellings."""
+    """Keeps the newest revision of each bar received, and the order in which bars first arrived."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -90,19 +90,20 @@ async def stored(address: str) -> dict[Key, Bar]:
 
 
 async def until_minutes(listener: Listener, count: int) -> None:
-    """Until every symbol has closed so many minutes more."""
+    """Until every symbol has closed ``count`` more minutes."""
     begun = {symbol: len(listener.closes.get((symbol, "1m"), ())) for symbol in SYMBOLS}
     with trio.fail_after(60):
         while any(len(listener.closes.get((s, "1m"), ())) < begun[s] + count for s in SYMBOLS):
             await trio.sleep(0.05)
 
 
-async def test_who_leaves_and_resumes_ends_with_the_bars_of_who_stayed(tmp_path: Path) -> None:
+async def test_resumed_client_ends_with_the_same_bars(tmp_path: Path) -> None:
+    """A client that leaves and resumes ends with the same bars as one that stayed."""
     rng = random.Random(4)
     async with open_exchange("--speed=40", "--seed=4", "--faults=lose=0.01") as exchange:
         listeners: list[Listener] = []
         async with trio.open_nursery() as clients:
-            address = ()
+            address: tuple[str, ...] = ()
             for end in (signal.SIGKILL, signal.SIGTERM, None):
                 async with open_daemon(exchange, tmp_path / "data", *address) as daemon:
                     address = (f"--grpc-address={daemon.grpc}",)

@@ -61,18 +61,14 @@ async def test_tls_serves_grpcio_and_our_own_client(world: World, authority: tru
             assert await symbols(server.address, tls=trusting(authority)) == list(SYMBOLS)
 
 
-async def test_a_client_that_does_not_trust_the_certificate_is_told(
-    world: World, authority: trustme.CA, tmp_path: Path
-) -> None:
+async def test_untrusted_certificate_is_named(world: World, authority: trustme.CA, tmp_path: Path) -> None:
     with trio.fail_after(10):
         async with open_service(world, files=write_certificate(tmp_path, authority)) as server:
             with pytest.raises(ClientError, match="certificate verify failed"):
                 await symbols(server.address, tls=True)
 
 
-async def test_a_client_in_clear_gets_nothing_from_a_tls_port(
-    world: World, authority: trustme.CA, tmp_path: Path
-) -> None:
+async def test_plain_client_is_refused_by_a_tls_port(world: World, authority: trustme.CA, tmp_path: Path) -> None:
     with trio.fail_after(10):
         async with open_service(world, files=write_certificate(tmp_path, authority)) as server:
             with pytest.raises(ClientError) as caught:
@@ -117,7 +113,7 @@ async def test_a_renewed_certificate_is_used_without_a_restart(
                     await trio.sleep(0.05)
 
 
-def test_a_renewal_that_cannot_be_used_leaves_the_old_certificate(authority: trustme.CA, tmp_path: Path) -> None:
+def test_bad_renewal_keeps_the_old_certificate(authority: trustme.CA, tmp_path: Path) -> None:
     files = write_certificate(tmp_path, authority)
     security = Security(files)
     assert files.key is not None
@@ -128,18 +124,19 @@ def test_a_renewal_that_cannot_be_used_leaves_the_old_certificate(authority: tru
     security.reload()
 
 
-async def test_a_call_without_the_token_is_refused_with_a_sentence(world: World, tmp_path: Path) -> None:
+async def test_call_without_the_token_is_refused(world: World, tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text(f"# for the charts\n{TOKEN}\n")
     with trio.fail_after(10):
         async with open_service(world, files=SecurityFiles(tokens=tmp_path / "tokens")) as server:
             assert await symbols(server.address, token=TOKEN) == list(SYMBOLS)
             for wrong in (None, "another-token-of-enough-letters", TOKEN[:-1]):
-                with pytest.raises(ClientError, match="this service asks for a token") as caught:
+                with pytest.raises(ClientError, match="This service asks for a token") as caught:
                     await symbols(server.address, token=wrong)
                 assert caught.value.code == "UNAUTHENTICATED"
 
 
-async def test_streams_and_reflection_need_the_token_and_health_does_not(world: World, tmp_path: Path) -> None:
+async def test_health_needs_no_token(world: World, tmp_path: Path) -> None:
+    """Streams and reflection need the token, health does not."""
     (tmp_path / "tokens").write_text(TOKEN)
     with trio.fail_after(10):
         async with open_service(world, files=SecurityFiles(tokens=tmp_path / "tokens")) as server:
@@ -188,12 +185,12 @@ async def test_tokens_change_with_their_file(
         (lambda p: SecurityFiles(certificate=p / "text"), "give a PEM chain and the key"),
         (lambda p: SecurityFiles(key=p / "text"), "TLS needs a certificate"),
         (lambda p: SecurityFiles(client_authority=p / "text"), "TLS needs a certificate"),
-        (lambda p: SecurityFiles(tokens=p / "none"), "tokens file .* cannot be read: No such file"),
+        (lambda p: SecurityFiles(tokens=p / "none"), "Tokens file .* cannot be read: No such file"),
         (lambda p: SecurityFiles(tokens=p / "empty"), "needs one token a line"),
         (lambda p: SecurityFiles(tokens=p / "text"), "each of 16 letters or more"),
     ],
 )
-def test_files_that_cannot_be_used_are_one_clear_sentence(
+def test_unusable_files_are_one_clear_error(
     tmp_path: Path, files: Callable[[Path], SecurityFiles], text: str
 ) -> None:
     (tmp_path / "text").write_text("short")

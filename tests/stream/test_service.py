@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import grpc
 import pytest
@@ -16,6 +17,7 @@ from candled.api import candles_pb2 as pb
 from candled.domain.interval import INTERVALS, MINUTE
 from candled.stream.grpc.limits import Limits
 from candled.stream.grpc.server import GrpcServer, open_grpc_server
+from candled.stream.resume import LivePoint, ResumeTokens
 from candled.stream.sockets import AddressError
 from tests.stream.grpc_client import Client, Reader, dial, in_thread, kinds
 from tests.stream.support import START, SYMBOLS, World, close, five_minutes, minute, open_service, revise, update
@@ -52,7 +54,7 @@ def indexes(messages: Sequence[pb.StreamBarsResponse]) -> list[int]:
     return [(m.bar.open_time.seconds * 1_000_000 - START) // MINUTE for m in messages if m.HasField("bar")]
 
 
-async def open_stream(world: World, client: Client, **request: object) -> Reader:
+async def open_stream(world: World, client: Client, **request: Any) -> Reader:
     """A stream that the hub knows."""
     before = world.hub.statistics().subscribers
     reader = Reader(client.stream_bars(pb.StreamBarsRequest(**request)))
@@ -68,7 +70,8 @@ async def nobody_left(world: World) -> None:
             await trio.sleep(0.005)
 
 
-async def test_a_snapshot_then_an_update_on_every_trade_then_the_close(world: World, client: Client) -> None:
+async def test_order_of_messages(world: World, client: Client) -> None:
+    """A snapshot, then an update on every trade, then the close."""
     world.publish(update(minute(0, trades=1)))
     reader = await open_stream(world, client, symbols=["BTCUSDT"])
     await reader.until(1)
@@ -82,7 +85,7 @@ async def test_a_snapshot_then_an_update_on_every_trade_then_the_close(world: Wo
     assert [m.sequence for m in messages] == [1, 2, 3, 4, 5]
 
 
-async def test_a_burst_of_trades_in_one_batch_is_not_taken_for_a_slow_client(world: World) -> None:
+async def test_burst_of_trades_is_no_slow_client(world: World) -> None:
     async with open_service(world) as server:
         with dial(server.address) as client:
             reader = await open_stream(world, client, symbols=["BTCUSDT"])
@@ -126,9 +129,7 @@ async def test_closed_only_gets_closes_and_revisions(world: World, client: Clien
     assert kinds(await reader.until(2)) == ["CLOSE", "REVISION"]
 
 
-async def test_start_time_replays_stored_bars_and_passes_into_the_live_stream(
-    world: World, client: Client
-) -> None:
+async def test_start_time_replays_then_streams_live(world: World, client: Client) -> None:
     for index in range(5):
         world.publish_and_store(close(minute(index), index + 1))
     world.publish(close(minute(5), 6))  # not stored yet
@@ -141,7 +142,8 @@ async def test_start_time_replays_stored_bars_and_passes_into_the_live_stream(
     assert indexes(await reader.until(6)) == [2, 3, 4, 5, 6, 6]
 
 
-async def test_a_revised_bar_is_replayed_once_in_its_newest_form(world: World, client: Client) -> None:
+async def test_revised_bar_is_replayed_once(world: World, client: Client) -> None:
+    """A revised bar is replayed once, in its newest revision."""
     world.publish_and_store(close(minute(0), 1), revise(minute(0, trades=4, revision=1), 2))
     reader = await open_stream(world, client, start_time=at(0), closed_only=True)
     world.publish(close(minute(1), 3))
@@ -152,7 +154,7 @@ async def test_a_revised_bar_is_replayed_once_in_its_newest_form(world: World, c
     ]
 
 
-async def test_a_resume_token_brings_each_bar_that_changed_since(world: World, client: Client) -> None:
+async def test_resume_token_replays_changed_bars(world: World, client: Client) -> None:
     reader = await open_stream(world, client, closed_only=True)
     for index in range(3):
         world.publish_and_store(close(minute(index), index + 1))
@@ -170,9 +172,22 @@ async def test_a_resume_token_brings_each_bar_that_changed_since(world: World, c
     ]
 
 
-async def test_a_resume_token_of_another_directory_does_not_pass_over_bars_in_silence(
-    world: World, client: Client
-) -> None:
+async def test_a_token_of_another_directory(world: World, client: Client) -> None:
+    """A resume token of another data directory is refused, though its position exists here too."""
+    world.publish_and_store(close(minute(0), 1))
+    other = World(clock=trio.current_time)
+    other.stored.history_id = "f" * 16
+    token = ResumeTokens(other.stored.history_id).encode(LivePoint.before(1))
+    with pytest.raises(grpc.RpcError) as caught:
+        await in_thread(lambda: next(iter(client.stream_bars(pb.StreamBarsRequest(resume_token=token)))))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == (
+        "resume_token is of another daemon's data directory: use it with that daemon, or use start_time."
+    )
+
+
+async def test_a_token_from_after_a_restored_backup(world: World, client: Client) -> None:
+    """A resume token ahead of all that the directory holds is refused: bars would be passed over in silence."""
     world.publish_and_store(close(minute(0), 1))
     reader = await open_stream(world, client, closed_only=True)
     world.publish_and_store(close(minute(1), 7))
@@ -187,13 +202,59 @@ async def test_a_resume_token_of_another_directory_does_not_pass_over_bars_in_si
     assert "ahead of this daemon's history" in caught.value.details()
 
 
+def token_at(world: World, position: int) -> str:
+    """A token of the history after a position."""
+    return ResumeTokens(world.stored.history_id).encode(LivePoint.after(position))
+
+
+async def test_a_token_ahead_waits_among_others(world: World) -> None:
+    """Where other processes serve the same bars, a token ahead of this one waits until it has read as far."""
+    async with open_service(world, Limits(ahead_seconds=20.0)) as server:
+        request = pb.StreamBarsRequest(resume_token=token_at(world, 3), closed_only=True)
+        with dial(server.address) as client:
+            async with trio.open_nursery() as nursery:
+                found: list[Any] = []
+
+                async def read() -> None:
+                    found.append(await in_thread(lambda: next(iter(client.stream_bars(request)))))
+
+                nursery.start_soon(read)
+                await trio.sleep(0.1)
+                world.publish_and_store(close(minute(0), 3))
+                await trio.sleep(0.1)
+                world.publish_and_store(close(minute(1), 4))
+    assert [message.bar.trade_count for message in found] == [3]
+
+
+async def test_a_token_that_stays_ahead_is_for_another(world: World) -> None:
+    """A process that lags too far behind says so, and the client tries another."""
+    async with open_service(world, Limits(ahead_seconds=0.1)) as server:
+        request = pb.StreamBarsRequest(resume_token=token_at(world, 3))
+        with dial(server.address) as client, pytest.raises(grpc.RpcError) as caught:
+            await in_thread(lambda: next(iter(client.stream_bars(request))))
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "try again, or another address" in caught.value.details()
+
+
+async def test_a_token_older_than_all_that_is_kept() -> None:
+    """Changes that are not kept any more would be passed over in silence: the token is refused."""
+    world = World(clock=trio.current_time, oldest_position=lambda: 5)
+    world.publish_and_store(close(minute(0), 7))
+    async with open_service(world) as server:
+        request = pb.StreamBarsRequest(resume_token=token_at(world, 4))
+        with dial(server.address) as client, pytest.raises(grpc.RpcError) as caught:
+            await in_thread(lambda: next(iter(client.stream_bars(request))))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == "resume_token is older than the bars that are kept here: use start_time."
+
+
 async def test_every_interval_is_streamed(world: World, client: Client) -> None:
     reader = await open_stream(world, client, intervals=["1m", "5m"], closed_only=True)
     world.publish(close(minute(4), 5), close(five_minutes(0), 5))
     assert [m.bar.interval for m in await reader.until(2)] == ["1m", "5m"]
 
 
-async def test_max_updates_per_second_conflates_updates_and_holds_no_close(world: World, client: Client) -> None:
+async def test_max_updates_per_second_conflates_only_updates(world: World, client: Client) -> None:
     reader = await open_stream(world, client, max_updates_per_second=0.001)
     world.publish(update(minute(0, trades=1)))
     await reader.until(1)
@@ -206,7 +267,7 @@ async def test_max_updates_per_second_conflates_updates_and_holds_no_close(world
     assert [message.bar.trade_count for message in messages] == [1, 199]
 
 
-async def test_silence_brings_heartbeats() -> None:
+async def test_idle_stream_gets_heartbeats() -> None:
     world = World(clock=trio.current_time, heartbeat=0.05)
     async with open_service(world) as server:
         with dial(server.address) as client:
@@ -240,7 +301,7 @@ async def test_pages_of_bars(world: World, client: Client) -> None:
     assert [(bar.open_time.seconds * 1_000_000 - START) // MINUTE for bar in found] == list(range(1, 24))
 
 
-async def test_a_page_size_beyond_the_limit_is_cut_to_it(world: World) -> None:
+async def test_page_size_is_limited(world: World) -> None:
     for index in range(10):
         world.publish_and_store(close(minute(index), index + 1))
     async with open_service(world, Limits(page_size_max=4)) as server:
@@ -255,7 +316,7 @@ async def test_symbols_and_intervals_are_listed(client: Client) -> None:
     assert list(answer.intervals) == list(INTERVALS)
 
 
-async def test_status_tells_version_readiness_and_streams(world: World, client: Client) -> None:
+async def test_status_has_version_readiness_and_streams(world: World, client: Client) -> None:
     await open_stream(world, client)
     world.not_ready = ("the disk is full.",)
     answer = await in_thread(client.GetStatus, pb.GetStatusRequest())
@@ -267,7 +328,7 @@ async def test_status_tells_version_readiness_and_streams(world: World, client: 
 @pytest.mark.parametrize(
     ("request_", "code", "text"),
     [
-        ({"symbols": ["XRPUSDT"]}, grpc.StatusCode.NOT_FOUND, "not served here: XRPUSDT. Choose from"),
+        ({"symbols": ["XRPUSDT"]}, grpc.StatusCode.NOT_FOUND, "Not served here: XRPUSDT. Choose from"),
         ({"intervals": ["7m"]}, grpc.StatusCode.INVALID_ARGUMENT, "unknown interval '7m': choose one of 1m 3m"),
         ({"resume_token": "x"}, grpc.StatusCode.INVALID_ARGUMENT, "resume_token is not one"),
         ({"max_updates_per_second": -1}, grpc.StatusCode.INVALID_ARGUMENT, "max_updates_per_second must be"),
@@ -279,12 +340,12 @@ async def test_status_tells_version_readiness_and_streams(world: World, client: 
         (
             {"start_time": Timestamp(seconds=1 << 60)},
             grpc.StatusCode.INVALID_ARGUMENT,
-            "not a valid StreamBarsRequest",
+            "start_time must be from 1970-01-01 to 2100-01-01",
         ),
     ],
 )
-async def test_a_bad_stream_request_is_refused_with_a_sentence(
-    client: Client, request_: dict[str, object], code: grpc.StatusCode, text: str
+async def test_bad_stream_request_is_refused(
+    client: Client, request_: dict[str, Any], code: grpc.StatusCode, text: str
 ) -> None:
     error = await Reader(client.stream_bars(pb.StreamBarsRequest(**request_))).ended()
     assert error is not None
@@ -295,15 +356,15 @@ async def test_a_bad_stream_request_is_refused_with_a_sentence(
 @pytest.mark.parametrize(
     ("request_", "code", "text"),
     [
-        ({"symbol": "XRPUSDT"}, grpc.StatusCode.NOT_FOUND, "not served here: XRPUSDT"),
+        ({"symbol": "XRPUSDT"}, grpc.StatusCode.NOT_FOUND, "Not served here: XRPUSDT"),
         ({}, grpc.StatusCode.INVALID_ARGUMENT, "symbol is missing"),
         ({"symbol": "BTCUSDT", "interval": "7m"}, grpc.StatusCode.INVALID_ARGUMENT, "unknown interval"),
         ({"symbol": "BTCUSDT", "page_size": -1}, grpc.StatusCode.INVALID_ARGUMENT, "page_size is negative"),
         ({"symbol": "BTCUSDT", "page_token": "?"}, grpc.StatusCode.INVALID_ARGUMENT, "page_token is not one"),
     ],
 )
-async def test_a_bad_query_is_refused_with_a_sentence(
-    client: Client, request_: dict[str, object], code: grpc.StatusCode, text: str
+async def test_bad_query_is_refused(
+    client: Client, request_: dict[str, Any], code: grpc.StatusCode, text: str
 ) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         await in_thread(client.GetBars, pb.GetBarsRequest(**request_))
@@ -311,9 +372,7 @@ async def test_a_bad_query_is_refused_with_a_sentence(
     assert text in caught.value.details()
 
 
-async def test_bars_of_a_symbol_that_moved_to_another_shard_are_asked_for_there(
-    world: World, client: Client
-) -> None:
+async def test_moved_symbol_names_its_shard(world: World, client: Client) -> None:
     world.publish_and_store(close(minute(0, symbol="XRPUSDT"), 1))
     answer = await in_thread(client.GetBars, pb.GetBarsRequest(symbol="XRPUSDT"))
     assert len(answer.bars) == 1
@@ -325,7 +384,8 @@ async def test_bars_of_a_symbol_that_moved_to_another_shard_are_asked_for_there(
     assert "XRPUSDT is served by shard 1 at candled-1:50051." in caught.value.details()
 
 
-async def test_a_stop_ends_streams_with_unavailable_and_a_resume_point(world: World) -> None:
+async def test_stop_ends_streams(world: World) -> None:
+    """A stop ends streams with UNAVAILABLE and the point to resume from."""
     with trio.fail_after(10), ExitStack() as channels:
         async with open_service(world) as server:
             client = channels.enter_context(dial(server.address))
@@ -340,8 +400,8 @@ async def test_a_stop_ends_streams_with_unavailable_and_a_resume_point(world: Wo
         assert "is stopping: resume with the last resume_token or start_time 20" in error.details()
 
 
-async def test_a_stop_says_goodbye_before_it_closes_the_connection(world: World) -> None:
-    goodbyes = []
+async def test_stop_sends_goaway_before_closing(world: World) -> None:
+    goodbyes: list[ConnectionTerminated] = []
 
     def read_to_the_end(raw: RawClient) -> None:
         raw.sock.settimeout(10)
@@ -360,7 +420,8 @@ async def test_a_stop_says_goodbye_before_it_closes_the_connection(world: World)
     assert [goodbye.error_code for goodbye in goodbyes] == [ErrorCodes.NO_ERROR]
 
 
-async def test_a_cancelled_daemon_still_ends_its_streams_in_order(world: World) -> None:
+async def test_cancelled_daemon_ends_streams(world: World) -> None:
+    """A cancelled daemon still ends its streams in order."""
     with trio.fail_after(10), ExitStack() as channels:
         with trio.CancelScope() as daemon:
             async with open_service(world) as server:
@@ -371,16 +432,16 @@ async def test_a_cancelled_daemon_still_ends_its_streams_in_order(world: World) 
         error = await reader.ended()
     assert error is not None
     assert error.code() is grpc.StatusCode.UNAVAILABLE
-    assert "the daemon is stopping" in error.details()
+    assert "The daemon is stopping" in error.details()
 
 
-async def test_an_address_in_use_is_one_clear_sentence(world: World, server: GrpcServer) -> None:
+async def test_address_in_use_is_one_clear_error(world: World, server: GrpcServer) -> None:
     with pytest.raises(AddressError, match="is in use: stop what listens there"):
         async with open_service_at(world, server.address):
             pass
 
 
-async def test_an_address_of_no_form_is_one_clear_sentence(world: World) -> None:
+async def test_malformed_address_is_one_clear_error(world: World) -> None:
     with pytest.raises(AddressError, match="is not host:port"):
         async with open_service_at(world, "nonsense"):
             pass
@@ -390,7 +451,7 @@ def open_service_at(world: World, address: str):  # type: ignore[no-untyped-def]
     return open_grpc_server(address, hub=world.hub, stored=world.stored, status=world.status)
 
 
-async def test_health_follows_readiness_of_the_service_and_as_a_whole(world: World, client: Client) -> None:
+async def test_health_follows_readiness(world: World, client: Client) -> None:
     check = client.channel.unary_unary(
         "/grpc.health.v1.Health/Check",
         request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -398,7 +459,10 @@ async def test_health_follows_readiness_of_the_service_and_as_a_whole(world: Wor
     )
 
     async def status(service: str) -> int:
-        return (await in_thread(check, health_pb2.HealthCheckRequest(service=service))).status
+        answer: health_pb2.HealthCheckResponse = await in_thread(
+            check, health_pb2.HealthCheckRequest(service=service)
+        )
+        return answer.status
 
     async def until(service: str, wanted: int) -> None:
         with trio.fail_after(5):
@@ -415,7 +479,7 @@ async def test_health_follows_readiness_of_the_service_and_as_a_whole(world: Wor
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_stream_of_a_symbol_that_is_removed_ends_with_what_to_do(world: World, client: Client) -> None:
+async def test_stream_of_a_removed_symbol_ends_with_advice(world: World, client: Client) -> None:
     reader = await open_stream(world, client, symbols=["BTCUSDT", "ETHUSDT"])
     world.publish(close(minute(0), 1))
     await reader.until(1)

@@ -1,7 +1,8 @@
-"""One slow or frozen client never hurts another, and is told where to resume."""
+"""One slow or frozen client never hurts another, and learns where to resume."""
 
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import h2.config
@@ -33,7 +34,7 @@ async def until_streams(world: World, count: int) -> None:
 
 
 class RawClient:
-    """HTTP/2 by hand: it reads, and gives window, only when told to."""
+    """HTTP/2 by hand: it reads, and gives window, only on request."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -49,7 +50,7 @@ class RawClient:
         client.h2.initiate_connection()
         return client
 
-    def ask(self, **request: object) -> None:
+    def ask(self, **request: Any) -> None:
         stream = self.h2.get_next_available_stream_id()
         body = pb.StreamBarsRequest(**request).SerializeToString()
         self.h2.send_headers(
@@ -76,7 +77,7 @@ async def flood(world: World, first: int, count: int) -> None:
         await trio.lowlevel.checkpoint()
 
 
-async def test_a_client_out_of_window_ends_with_resource_exhausted_and_a_resume_time(
+async def test_client_out_of_window_gets_resource_exhausted(
     served: tuple[World, GrpcServer],
 ) -> None:
     world, server = served
@@ -120,7 +121,7 @@ def list_until_error(call: object) -> tuple[list[pb.StreamBarsResponse], grpc.Rp
     raise AssertionError("the stream ended well")
 
 
-async def test_a_frozen_client_is_cut_and_a_healthy_one_gets_everything(served: tuple[World, GrpcServer]) -> None:
+async def test_frozen_client_is_cut_without_harm_to_others(served: tuple[World, GrpcServer]) -> None:
     world, server = served
     frozen = RawClient.connect(server, receive_buffer=4096)
     frozen.h2.increment_flow_control_window(1 << 30)
@@ -148,9 +149,10 @@ async def test_a_frozen_client_is_cut_and_a_healthy_one_gets_everything(served: 
     frozen.sock.close()
 
 
-async def test_150_streams_opened_before_the_settings_arrive_are_served(
+async def test_streams_before_the_settings_are_served(
     served: tuple[World, GrpcServer],
 ) -> None:
+    """150 streams opened before the HTTP/2 settings arrive are served."""
     world, server = served
     client = RawClient.connect(server)
     client.h2.remote_settings[3] = 1000  # MAX_CONCURRENT_STREAMS, not yet heard from the server
@@ -163,7 +165,7 @@ async def test_150_streams_opened_before_the_settings_arrive_are_served(
     await until_streams(world, 0)
 
 
-async def test_a_client_that_vanishes_mid_stream_leaves_nothing_behind(served: tuple[World, GrpcServer]) -> None:
+async def test_vanished_client_leaves_nothing_behind(served: tuple[World, GrpcServer]) -> None:
     world, server = served
     client = RawClient.connect(server)
     client.ask()

@@ -1,45 +1,52 @@
 """What the chart's script is given: pages of stored bars, live events, refusals; slow and frozen clients."""
 
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
 import trio
 import trio.lowlevel
+from trio.testing import MockClock
 
+from candled.domain.bar import Bar
 from candled.domain.event import BarEventKind
 from candled.domain.interval import INTERVALS, MINUTE
-from candled.stream.web.bars import page_before
-from tests.web.stand import NOW, Stand, made_up_bar
+from candled.stream.newest import page_before
+from tests.web.stand import NOW, STARTING, Stand, made_up_bar
 
 ONE_MINUTE = INTERVALS["1m"]
 
 
-def minutes_ago(*agos, **values):
+def minutes_ago(*agos: int, **values: Any) -> list[Bar]:
     return [made_up_bar(open_time=NOW - ago * MINUTE, **values) for ago in agos]
 
 
-async def times(stand, end, limit):
+async def times(stand: Stand, end: int, limit: int) -> tuple[list[int], bool]:
     page = await page_before(stand.stored, stand.hub, "BTCUSDT", ONE_MINUTE, end, limit)
     return [(NOW - bar.open_time) // MINUTE for bar in page.bars], page.older
 
 
-async def test_a_page_is_the_newest_bars_before_a_time_oldest_first() -> None:
+async def test_page_before_a_time() -> None:
+    """A page is the newest bars before a time, oldest first."""
     stand = Stand()
     stand.stored.add(*minutes_ago(5, 4, 3, 2, 1))
     assert await times(stand, NOW, 3) == ([3, 2, 1], True)
     assert await times(stand, NOW - 3 * MINUTE, 3) == ([5, 4], False)
 
 
-async def test_a_page_of_a_single_bar_is_the_newest_one() -> None:
+async def test_page_of_one_bar() -> None:
+    """A page of a single bar is the newest one."""
     stand = Stand()
     stand.stored.add(*minutes_ago(50, 9, 8))
     assert await times(stand, NOW - MINUTE // 2, 1) == ([8], True)
 
 
-async def test_pages_put_together_are_the_whole_history() -> None:
+async def test_pages_make_the_history() -> None:
+    """Pages put together are the whole history."""
     stand = Stand()
     agos = [ago for ago in range(300, 0, -1) if ago % 7 and not 100 < ago < 150]
     stand.stored.add(*minutes_ago(*agos))
@@ -61,7 +68,8 @@ async def test_a_long_absence_is_crossed_in_few_reads() -> None:
     assert stand.stored.reads < 30
 
 
-async def test_a_page_beyond_a_long_absence_holds_the_newest_bars_there() -> None:
+async def test_page_beyond_an_absence() -> None:
+    """A page beyond a long absence has the newest bars before it."""
     stand = Stand()
     year = 365 * 1440
     stand.stored.add(*minutes_ago(*range(year + 3000, year, -1)))
@@ -71,26 +79,31 @@ async def test_a_page_beyond_a_long_absence_holds_the_newest_bars_there() -> Non
     assert older
 
 
-async def test_a_bar_that_is_closed_but_not_yet_stored_is_on_the_page() -> None:
+async def test_page_includes_unstored_bars() -> None:
+    """A bar that is closed and not yet stored is on the page."""
     stand = Stand()
     stand.stored.add(*minutes_ago(2))
-    stand.tell(*minutes_ago(1))
+    (closed,) = minutes_ago(1)
+    stand.emit(closed)
     assert await times(stand, NOW, 10) == ([2, 1], False)
 
 
-async def test_a_revision_that_is_not_yet_stored_replaces_the_stored_bar() -> None:
+async def test_unstored_revision_replaces() -> None:
+    """A revision that is not yet stored replaces the stored bar."""
     stand = Stand()
     stand.stored.add(*minutes_ago(1))
-    stand.tell(*minutes_ago(1, revision=1), BarEventKind.REVISION)
+    (revised,) = minutes_ago(1, revision=1)
+    stand.emit(revised, BarEventKind.REVISION)
     page = await page_before(stand.stored, stand.hub, "BTCUSDT", ONE_MINUTE, NOW, 10)
     assert [bar.revision for bar in page.bars] == [1]
 
 
-async def test_before_the_first_bar_there_is_nothing() -> None:
+async def test_page_before_the_first_bar_is_empty() -> None:
+    """A page before the first bar is empty."""
     assert await times(Stand(), NOW, 10) == ([], False)
 
 
-async def ask(stand, path):
+async def ask(stand: Stand, path: str) -> httpx.Response:
     with trio.fail_after(10):
         async with stand.serving() as address, httpx.AsyncClient(base_url=f"http://{address}") as client:
             return await client.get(path)
@@ -104,6 +117,14 @@ async def test_numbers_go_to_the_browser_as_exact_strings() -> None:
     assert bar["open_time"] == (NOW - MINUTE) // 1000
 
 
+async def test_bars_without_exchange_time() -> None:
+    """Bars are found before the exchange's time is known."""
+    stand = Stand(exchange_time=0)
+    stand.stored.add(made_up_bar(open_time=NOW - MINUTE))
+    found = (await ask(stand, "/api/bars?symbol=BTCUSDT&interval=1m")).json()["bars"]
+    assert [bar["open_time"] for bar in found] == [(NOW - MINUTE) // 1000]
+
+
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
@@ -115,10 +136,19 @@ async def test_numbers_go_to_the_browser_as_exact_strings() -> None:
         ("/api/stream?symbol=BTCUSDT&interval=x", 400, "1m 3m 5m"),
     ],
 )
-async def test_what_cannot_be_given_is_one_sentence(path, status, words) -> None:
+async def test_refusals_are_one_sentence(path: str, status: int, words: str) -> None:
     answer = await ask(Stand(), path)
     assert answer.status_code == status
     assert words in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/api/bars?symbol=XRPUSDT", "/api/stream?symbol=XRPUSDT"])
+async def test_refusal_names_the_other_shard(path: str) -> None:
+    """The chart's routes name the shard that serves a symbol, as the gRPC API does."""
+    stand = Stand()
+    stand.elsewhere = {"XRPUSDT": "shard 1 at candled-1.candled-shards.prices.svc:50051"}
+    error = (await ask(stand, path)).json()["error"]
+    assert "XRPUSDT is served by shard 1 at candled-1.candled-shards.prices.svc:50051. Choose from" in error
 
 
 async def test_nothing_may_be_loaded_from_elsewhere() -> None:
@@ -129,7 +159,7 @@ async def test_nothing_may_be_loaded_from_elsewhere() -> None:
         assert "http" not in policy
 
 
-async def test_without_a_source_there_is_no_chart(nursery) -> None:
+async def test_without_a_source_there_is_no_chart(nursery: trio.Nursery) -> None:
     from candled.stream.web.server import serve_http
 
     address = await nursery.start(
@@ -148,19 +178,20 @@ class Events:
     def __init__(self, answer: httpx.Response) -> None:
         self._lines = answer.aiter_lines()
 
-    async def next(self, name: str) -> dict:
+    async def next(self, name: str) -> dict[str, Any]:
         """The data of the next event of that name."""
         kind = ""
         async for line in self._lines:
             if line.startswith("event: "):
                 kind = line.removeprefix("event: ")
             elif line.startswith("data: ") and kind == name:
-                return json.loads(line.removeprefix("data: "))
+                data: dict[str, Any] = json.loads(line.removeprefix("data: "))
+                return data
         raise AssertionError("the stream ended")
 
 
 @asynccontextmanager
-async def open_stream(address):
+async def open_stream(address: str) -> AsyncIterator[Events]:
     """The events of BTCUSDT."""
     async with (
         httpx.AsyncClient(base_url=f"http://{address}") as client,
@@ -169,31 +200,31 @@ async def open_stream(address):
         yield Events(answer)
 
 
-async def test_while_the_daemon_starts_the_page_is_there_and_says_to_wait() -> None:
+async def test_page_is_served_while_the_daemon_starts() -> None:
     assert (await ask(Stand(starting=True), "/")).status_code == 200
     for path in ("/api/symbols", "/api/status", "/api/bars?symbol=BTCUSDT", "/api/stream?symbol=BTCUSDT"):
         answer = await ask(Stand(starting=True), path)
         assert (answer.status_code, answer.json()["error"]) == (
             503,
-            "The daemon is starting: try again in a moment.",
+            STARTING,
         )
 
 
-async def test_a_stream_begins_with_the_forming_bar_and_tells_what_happens() -> None:
+async def test_stream_begins_with_the_forming_bar() -> None:
     stand = Stand()
-    stand.tell(made_up_bar(closed=False, complete=False))
+    stand.emit(made_up_bar(closed=False, complete=False))
     with trio.fail_after(10):
         async with stand.serving() as address, open_stream(address) as events:
             assert (await events.next("bar"))["kind"] == "snapshot"
-            stand.tell(made_up_bar(symbol="ETHUSDT"))
-            stand.tell(made_up_bar())
+            stand.emit(made_up_bar(symbol="ETHUSDT"))
+            stand.emit(made_up_bar())
             message = await events.next("bar")
             assert (message["kind"], message["bar"]["symbol"]) == ("close", "BTCUSDT")
-            stand.tell(made_up_bar(revision=1), BarEventKind.REVISION)
+            stand.emit(made_up_bar(revision=1), BarEventKind.REVISION)
             assert (await events.next("bar"))["bar"]["revision"] == 1
 
 
-async def test_a_stream_tells_the_daemons_state_even_when_nothing_is_traded(autojump_clock) -> None:
+async def test_idle_stream_sends_the_daemons_status(autojump_clock: MockClock) -> None:
     stand = Stand(not_ready_reasons=("The disk is full.",))
     sent: list[bytes] = []
     await run_stream(stand, sent, seconds=7)
@@ -202,41 +233,48 @@ async def test_a_stream_tells_the_daemons_state_even_when_nothing_is_traded(auto
     assert b"The disk is full." in states[-1]
 
 
-async def until(condition):
+async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that happens in other tasks."""
     while not condition():
         await trio.sleep(0.01)
 
 
-async def run_stream(stand, sent, *, seconds, send_delay=0.0, during=None):
+async def run_stream(
+    stand: Stand,
+    sent: list[bytes],
+    *,
+    seconds: float,
+    send_delay: float = 0.0,
+    during: Callable[[], Awaitable[None]] | None = None,
+) -> None:
     """One stream of BTCUSDT without a socket, to a client that takes ``send_delay`` seconds for each part."""
     from candled.stream.subscription import Selection
     from candled.stream.web.events import EventStream
 
-    async def send(message):
+    async def send(message: MutableMapping[str, Any]) -> None:
         await trio.sleep(send_delay)
         sent.append(message.get("body", b""))
 
     selection = Selection(symbols=frozenset({"BTCUSDT"}), updates_per_second=20)
     with trio.move_on_after(seconds):
         async with trio.open_nursery() as nursery:
-            stream = EventStream(stand.hub, selection, stand.status)
+            stream = EventStream(stand.hub, stand.stored, selection, stand.status)
             nursery.start_soon(stream, {"type": "http"}, trio.sleep_forever, send)
             if during is not None:
                 await during()
 
 
-async def test_a_slow_chart_gets_the_newest_forming_bar_and_every_closed_one(autojump_clock) -> None:
+async def test_slow_chart_gets_every_closed_bar(autojump_clock: MockClock) -> None:
     stand = Stand()
     sent: list[bytes] = []
 
-    async def trade():
+    async def trade() -> None:
         for minute in range(5):
             for count in range(1, 101):
                 open_time = NOW + minute * MINUTE
-                stand.tell(made_up_bar(open_time=open_time, closed=False, complete=False, trade_count=count))
+                stand.emit(made_up_bar(open_time=open_time, closed=False, complete=False, trade_count=count))
                 await trio.sleep(0.05)
-            stand.tell(made_up_bar(open_time=open_time))
+            stand.emit(made_up_bar(open_time=open_time))
         await trio.sleep(20)
 
     await run_stream(stand, sent, seconds=60, send_delay=2.0, during=trade)
@@ -260,7 +298,7 @@ async def test_a_client_that_leaves_is_forgotten() -> None:
             await until(lambda: stand.hub.statistics().subscribers == 0)
 
 
-async def test_when_the_daemon_stops_each_stream_is_told() -> None:
+async def test_stop_ends_each_stream_with_its_cause() -> None:
     stand = Stand()
     with trio.fail_after(10):
         async with stand.serving() as address, open_stream(address) as events:
@@ -270,7 +308,7 @@ async def test_when_the_daemon_stops_each_stream_is_told() -> None:
 
 
 @pytest.mark.slow
-async def test_a_client_that_stops_reading_cannot_hold_up_the_end() -> None:
+async def test_client_that_stops_reading_delays_no_shutdown() -> None:
     stand = Stand()
     with trio.fail_after(30):
         async with stand.serving() as address:
@@ -280,7 +318,7 @@ async def test_a_client_that_stops_reading_cannot_hold_up_the_end() -> None:
             await stream.receive_some(1000)
             bar = made_up_bar(closed=True)
             for revision in range(60_000):  # far more than the kernel's buffers hold
-                stand.tell(msgspec.structs.replace(bar, revision=revision), BarEventKind.REVISION)
+                stand.emit(msgspec.structs.replace(bar, revision=revision), BarEventKind.REVISION)
                 if revision % 200 == 0:
                     await trio.lowlevel.checkpoint()
             await trio.sleep(0.5)

@@ -1,1 +1,1 @@
-"""Live candles in the terminal: what is known (plain), how it is drawn (plain), and the screen with its keys."""
+"""Live candles in the terminal: a plain model, plain drawing, and the screen with its keys."""

@@ -1,4 +1,4 @@
-"""Single keys from a terminal, without blocking and without changing how anything else writes to it."""
+"""Read single keys from a terminal, without blocking and without changing its output mode."""
 
 import os
 import termios
@@ -10,11 +10,12 @@ from typing import Final
 import trio
 
 _SEQUENCES: Final = {"\x1b[C": "right", "\x1b[D": "left", "\x1b[A": "up", "\x1b[B": "down", "\x1b": "escape"}
+_NAMES: Final = {"\r": "enter", "\n": "enter"}
 
 
 @contextmanager
 def key_mode(descriptor: int) -> Iterator[None]:
-    """Each key arrives at once and unseen; Ctrl-C stays a signal. The old mode comes back at the end."""
+    """Let each key arrive at once, without echo, while inside; Ctrl-C stays a signal."""
     before = termios.tcgetattr(descriptor)
     tty.setcbreak(descriptor, termios.TCSANOW)
     try:
@@ -24,9 +25,9 @@ def key_mode(descriptor: int) -> Iterator[None]:
 
 
 async def read_keys(descriptor: int) -> AsyncIterator[str]:
-    """Names of keys as they are pressed; ends when the terminal is gone.
+    """Yield the names of keys as they are pressed, until the terminal is closed.
 
-    The descriptor stays in blocking mode, since standard output usually shares it.
+    The descriptor stays in blocking mode, because standard output usually shares it.
     """
     while True:
         await trio.lowlevel.wait_readable(descriptor)
@@ -38,10 +39,10 @@ async def read_keys(descriptor: int) -> AsyncIterator[str]:
 
 
 def split_keys(text: str) -> list[str]:
-    """What was pressed, from what the terminal sent in one go."""
+    """Split one read of the terminal into names of keys."""
     keys = []
     while text:
         sequence = next((known for known in _SEQUENCES if text.startswith(known)), text[0])
-        keys.append(_SEQUENCES.get(sequence, sequence))
+        keys.append(_SEQUENCES.get(sequence) or _NAMES.get(sequence, sequence))
         text = text[len(sequence) :]
     return keys

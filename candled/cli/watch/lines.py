@@ -1,14 +1,11 @@
-"""``candled watch`` without a screen: a line for each message."""
+"""Lines of ``candled watch`` without a screen."""
 
 import json
 from datetime import tzinfo
-from typing import TYPE_CHECKING
 
 from candled.cli.output import plain_value
 from candled.cli.times import show_time
-
-if TYPE_CHECKING:
-    from candled.client import Message
+from candled.client import Heartbeat, Message
 
 _FIELDS = (
     "symbol", "interval", "open_time", "close_time", "open", "high", "low", "close", "volume", "quote_volume",
@@ -17,12 +14,12 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def text_line(message: "Message", zone: tzinfo) -> str:
-    """One message for people: what happened, the bar, and what is wrong with it."""
+def text_line(message: Message | Heartbeat, zone: tzinfo) -> str:
+    """Format a message as readable text: kind, bar, and marks."""
     kind = message.kind.value
-    bar = message.bar
-    if bar is None:
+    if not isinstance(message, Message):
         return f"{kind:<9} {show_time(message.send_time, zone)}"
+    bar = message.bar
     flags = [] if bar.complete or not bar.closed else ["incomplete"]
     if bar.revision:
         flags.append(f"revision {bar.revision}")
@@ -36,9 +33,9 @@ def text_line(message: "Message", zone: tzinfo) -> str:
     )
 
 
-def json_line(message: "Message", zone: tzinfo) -> str:
-    """One message for programs: one JSON object, decimals as strings."""
-    bar = message.bar
+def json_line(message: Message | Heartbeat, zone: tzinfo) -> str:
+    """Format a message as one JSON object; decimals are strings."""
+    bar = message.bar if isinstance(message, Message) else None
     document = {
         "kind": message.kind.value,
         "sequence": message.sequence,

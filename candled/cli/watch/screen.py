@@ -1,9 +1,10 @@
-"""The live screen: redraws when something changed, a key was pressed or the terminal was resized."""
+"""The live screen: redrawn on a message, a key, a resize of the terminal, and once a second."""
 
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
@@ -13,23 +14,27 @@ from rich.live import Live
 
 from candled.cli import parts
 from candled.cli.address_option import Target
-from candled.cli.watch.chart import PITCH, draw
+from candled.cli.watch.chart import PITCH
+from candled.cli.watch.control import Effect, obey
+from candled.cli.watch.day import DAY_INTERVAL, WINDOW
+from candled.cli.watch.frame import draw, to_ascii
 from candled.cli.watch.keys import key_mode, read_keys
-from candled.cli.watch.model import BARS_KEPT, Watch
-from candled.client import Kind
+from candled.cli.watch.model import BARS_MAX, View, Watch
+from candled.client import Heartbeat, Kind, Message, TrioClient
 from candled.domain.interval import DAY, INTERVALS
 from candled.errors import UserError
 
 _REDRAW_SECONDS_MIN: Final = 0.08
 _REDRAW_SECONDS_MAX: Final = 1.0
-"""Without news too, so that the age of stale data is true."""
+"""Between redraws without a change, so that the age of stale data is right."""
 
 _RETRY_SECONDS: Final = (0.5, 1.0, 2.0, 5.0)
 _STATUS_SECONDS: Final = 5.0
 _MONTH: Final = 31 * DAY
 _LONG_AGO: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _UPDATES_PER_SECOND: Final = 10.0
-"""More than the eye sees is not asked for."""
+"""For each symbol: more is not visible."""
+_LIST_UPDATES_PER_SECOND: Final = 4.0
 
 
 class Screen:
@@ -39,11 +44,12 @@ class Screen:
         self._watch = watch
         self._target = target
         self._zone = zone
-        # Without the variables that some shells export: they would fix the size that the terminal had then.
+        # Some shells export the size of the terminal, which would hide a later resize.
         environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self._console = Console(_environ=environment)
         self._changed = trio.Event()
         self._streaming = trio.CancelScope()
+        self._listed = trio.Event()
 
     async def run(self) -> None:
         """Show until ``q`` is pressed."""
@@ -53,7 +59,8 @@ class Screen:
             Live(console=self._console, screen=True, auto_refresh=False, transient=True) as live,
         ):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._stream_for_ever)
+                nursery.start_soon(self._keep_streaming)
+                nursery.start_soon(self._keep_day)
                 nursery.start_soon(self._follow_status)
                 nursery.start_soon(self._follow_size)
                 nursery.start_soon(self._redraw, live)
@@ -62,11 +69,15 @@ class Screen:
 
     def _news(self) -> None:
         self._changed.set()
+        if self._watch.view is View.LIST:
+            self._listed.set()
 
     async def _redraw(self, live: Live) -> None:
         while True:
             width, height = self._console.size
             lines = draw(self._watch, width, height, now=trio.current_time(), zone=self._zone)
+            if not self._console.encoding.lower().startswith("utf"):
+                to_ascii(lines)
             live.update(Group(*lines), refresh=True)
             await trio.sleep(_REDRAW_SECONDS_MIN)
             with trio.move_on_after(_REDRAW_SECONDS_MAX):
@@ -79,32 +90,21 @@ class Screen:
                 self._news()
 
     async def _obey_keys(self, descriptor: int) -> None:
-        watch = self._watch
         async for key in read_keys(descriptor):
-            match key:
-                case "q" | "escape":
+            match obey(self._watch, key):
+                case Effect.QUIT:
                     return
-                case "right" | "\t":
-                    watch.step(1)
-                case "left":
-                    watch.step(-1)
-                case "a":
-                    watch.select(None)
-                case "+" | "=" | "up":
-                    if watch.other_interval(1):
-                        self._streaming.cancel()
-                case "-" | "down":
-                    if watch.other_interval(-1):
-                        self._streaming.cancel()
-                case _ if key.isdigit():
-                    watch.select(int(key) - 1)
+                case Effect.OTHER_INTERVAL:
+                    self._streaming.cancel()
+                case Effect.NOTHING:
+                    pass
             self._news()
 
-    async def _stream_for_ever(self) -> None:
-        """Stream; after a loss say so and try again, after a change of interval begin anew."""
+    async def _keep_streaming(self) -> None:
+        """Stream until cancelled: reconnect after a loss, start over after a change of interval."""
         failures = 0
 
-        def told() -> None:
+        def note_message() -> None:
             nonlocal failures
             failures = 0
             self._news()
@@ -112,7 +112,7 @@ class Screen:
         while True:
             with trio.CancelScope() as self._streaming:
                 try:
-                    await stream_once(self._watch, self._target, told)
+                    await stream_once(self._watch, self._target, note_message)
                     self._watch.lost("the daemon ended the stream")
                 except* UserError as group:
                     self._watch.lost(first_sentence(group))
@@ -122,8 +122,22 @@ class Screen:
             await trio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
             failures += 1
 
+    async def _keep_day(self) -> None:
+        """Stream the bars of the list from its first use on. Why a stream ended is shown by that of the charts."""
+        if self._watch.view is View.LIST:
+            self._listed.set()
+        await self._listed.wait()
+        while True:
+            try:
+                await stream_day(self._watch, self._target, self._news)
+            except* UserError:
+                pass
+            self._watch.day.loading = True
+            self._news()
+            await trio.sleep(_RETRY_SECONDS[-1])
+
     async def _follow_status(self) -> None:
-        """Ask now and then whether each symbol's own stream is live: silence alone does not tell."""
+        """Poll whether the exchange's stream of each symbol is live: silence alone is no sign."""
         while True:
             try:
                 async with parts.open_client(self._target) as client:
@@ -137,42 +151,70 @@ class Screen:
                         self._news()
                         await trio.sleep(_STATUS_SECONDS)
             except* UserError:
-                self._watch.troubles = {}  # the stream tells that the daemon is away
+                self._watch.troubles = {}  # the stream shows that the daemon is gone
             await trio.sleep(_STATUS_SECONDS)
 
 
-async def stream_once(watch: Watch, target: Target, told: Callable[[], None]) -> None:
-    """Fill ``watch`` from one connection until it ends; ``told`` is called after each message."""
+async def stream_once(watch: Watch, target: Target, on_message: Callable[[], None]) -> None:
+    """Fill the charts from one connection until it ends; ``on_message`` is called after each message."""
     async with parts.open_client(target) as client:
         now = (await client.status()).exchange_time
         watch.loading = True
-        async with client.stream_bars(
-            symbols=watch.symbols,
-            intervals=(watch.interval,),
-            start_time=history_start(watch.interval, now),
-            max_updates_per_second=_UPDATES_PER_SECOND,
-            reconnect=False,  # a break is to be seen
-        ) as messages:
+        start = history_start(watch.interval, now)
+        async with _open_stream(client, watch, watch.interval, start, _UPDATES_PER_SECOND) as messages:
             async for message in messages:
-                watch.heard(trio.current_time())
-                # Closes of the past come first; whatever else comes, or one from after the start, is of now.
-                if message.kind is not Kind.CLOSE or (message.bar is not None and message.bar.close_time > now):
+                watch.message_received(trio.current_time())
+                if not _is_past(message, now):
                     watch.loading = False
-                if message.bar is not None:
+                if isinstance(message, Message):
                     watch.take(message.bar)
-                told()
+                on_message()
+
+
+async def stream_day(watch: Watch, target: Target, on_message: Callable[[], None]) -> None:
+    """Fill the list from one connection until it ends; ``on_message`` is called after each message."""
+    day = watch.day
+    async with parts.open_client(target) as client:
+        now = (await client.status()).exchange_time
+        start = None if now <= _LONG_AGO else now - WINDOW
+        day.forget()
+        async with _open_stream(client, watch, DAY_INTERVAL, start, _LIST_UPDATES_PER_SECOND) as messages:
+            async for message in messages:
+                if not _is_past(message, now):
+                    day.loading = False
+                if isinstance(message, Message):
+                    day.take(message.bar)
+                on_message()
+
+
+def _open_stream(
+    client: TrioClient, watch: Watch, interval: str, start: datetime | None, updates_per_second: float
+) -> AbstractAsyncContextManager[AsyncIterator[Message | Heartbeat]]:
+    return client.stream_bars(
+        symbols=watch.symbols,
+        intervals=(interval,),
+        start_time=start,
+        max_updates_per_second=updates_per_second,
+        reconnect=False,  # a break must be visible
+        heartbeats=True,
+    )
+
+
+def _is_past(message: Message | Heartbeat, now: datetime) -> bool:
+    """Return whether a message is of the past: past closes come first, and any other message is of the present."""
+    return isinstance(message, Message) and message.kind is Kind.CLOSE and message.bar.close_time <= now
 
 
 def history_start(interval: str, now: datetime) -> datetime | None:
-    """From when bars are asked for, so that the widest chart is full; None if the time is not known yet."""
+    """Return the first open time to request, so that the widest chart is full; None if the time is unknown."""
     if now <= _LONG_AGO:
         return None
     length = INTERVALS[interval].length or _MONTH
-    return max(now - timedelta(microseconds=BARS_KEPT // PITCH * length), _LONG_AGO)
+    return max(now - timedelta(microseconds=BARS_MAX // PITCH * length), _LONG_AGO)
 
 
 def first_sentence(group: BaseExceptionGroup[UserError]) -> str:
-    """The text of the first error in a group, without its full stop."""
+    """Return the text of the first error in a group, without its full stop."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

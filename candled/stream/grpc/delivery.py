@@ -1,47 +1,46 @@
-"""The way of messages to one client, and the plain form of it: grpclib's own ``send_message``."""
+"""Delivery of messages to one client, and its plain form over grpclib's ``send_message``."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from grpclib.server import Stream
 
-from candled.stream.grpc.bridge import Unfinished, Wakeup, begin, soon
 from candled.stream.grpc.encoder import encode_send_time, encode_sequence, encode_shared
+from candled.stream.grpc.internals.bridge import Unfinished, Wakeup, begin, soon
 from candled.stream.message import Message
-from candled.stream.subscription import Outlet
+from candled.stream.session import SessionOutlet
 
 _QUEUED_MAX: Final = 256
-"""Messages that a plain stream takes at once; with more it counts as slow."""
+"""Maximum number of messages queued for a plain stream; beyond it the client counts as slow."""
 
 
-class ClientStream(Outlet, Protocol):
-    """One client's stream: an outlet of the hub whose handler also sends by itself."""
+class ClientStream(SessionOutlet, Protocol):
+    """One client's stream: an outlet of the hub whose handler sends too.
 
-    @property
-    def unsent(self) -> bool:
-        """Some of what ``send_now`` took waits for the handler to ``send`` it, be it with nothing more."""
+    ``has_own`` is true while messages that ``send_now`` took wait for the handler to ``send`` them.
+    """
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Send them, waiting for the client as long as it takes."""
+        """Send messages, waiting for the client as long as it takes."""
 
     def close(self) -> None:
-        """The handler is done: nothing is sent any more."""
+        """End the stream when its handler is done: nothing more is sent."""
 
 
 class Delivery(Protocol):
-    """Opens the way to clients. All forms of it pass the same tests."""
+    """Opens outlets to clients. All implementations pass the same tests."""
 
     def open_stream(self, stream: Stream[Any, Any], wakeup: Wakeup) -> ClientStream:
-        """The way to the client of one request; its initial metadata is sent already."""
+        """Open the outlet to the client of one request, whose initial metadata is already sent."""
 
     def flush(self) -> None:
-        """Send what ``send_now`` has gathered: the hub calls it at the end of each batch."""
+        """Send what ``send_now`` gathered; the hub calls this at the end of each batch."""
 
 
 class PlainDelivery:
-    """Public interface of grpclib only. One callback sends to all streams; only what has to wait takes a task.
+    """Delivers over grpclib's public interface. One callback sends to all streams; a blocked send takes a task.
 
-    Make it where an asyncio loop runs.
+    Create it where an asyncio loop runs.
 
     Args:
         time: microseconds since the epoch.
@@ -54,16 +53,16 @@ class PlainDelivery:
         self._send_soon = soon(self._send_gathered)
 
     def open_stream(self, stream: Stream[Any, Any], wakeup: Wakeup) -> ClientStream:
-        """The way to one client."""
+        """Open the outlet to one client."""
         return _PlainStream(self, stream, wakeup)
 
     def flush(self) -> None:
-        """Send in the loop's next turn."""
+        """Schedule the sends for the loop's next turn."""
         if self.gathered:
             self._send_soon()
 
     def encode_now(self) -> bytes:
-        """The send_time field of what is sent now."""
+        """Encode the send_time field for messages sent now."""
         return encode_send_time(self._time())
 
     def _send_gathered(self) -> None:
@@ -83,7 +82,7 @@ class _PlainStream:
         self._rest: Unfinished | None = None
 
     @property
-    def unsent(self) -> bool:
+    def has_own(self) -> bool:
         return self._rest is not None or bool(self._queued)
 
     def send_now(self, messages: Sequence[Message]) -> bool:
@@ -97,8 +96,11 @@ class _PlainStream:
     def wake(self) -> None:
         self._wakeup.wake()
 
+    async def wait(self, seconds: float) -> None:
+        await self._wakeup.wait(seconds)
+
     def begin(self, now: bytes) -> None:
-        """Send what is queued as far as the client takes it; the handler does the rest."""
+        """Send queued messages until the client blocks; the handler sends the rest."""
         queued, self._queued = self._queued, []
         if queued and not self._wakeup.is_closed:
             self._rest = begin(self._send(queued, now))

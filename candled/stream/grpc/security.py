@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 @attrs.frozen(kw_only=True)
 class SecurityFiles:
-    """Where the secrets are; None switches each part off."""
+    """Paths of the secrets; None switches each part off."""
 
     certificate: Path | None = None
     """PEM, the whole chain."""
@@ -33,10 +33,10 @@ class SecurityFiles:
 
 
 class Security:
-    """What a server asks of those who call.
+    """Authentication and encryption of a server.
 
     Raises:
-        UserError: a file is missing or cannot be used; the text says which and why.
+        UserError: a file is missing or unusable; the text names it and the reason.
     """
 
     def __init__(self, files: SecurityFiles) -> None:
@@ -46,36 +46,36 @@ class Security:
         self.context = self._make_context()
 
     def guard(self, server: Server) -> None:
-        """Refuse calls of this server that carry no token, if tokens are asked for."""
+        """Refuse calls of this server without a valid token, if tokens are configured."""
         if self._tokens is not None:
             listen(server, RecvRequest, self._check)
 
     def reload(self) -> None:
-        """Use what the files hold now, for connections and calls to come; what cannot be used changes nothing."""
+        """Reload changed files for new connections and calls; keep the current ones if a file is unusable."""
         try:
             if self._tokens is not None and self._tokens.reload():
                 _log.info("bearer tokens renewed")
             stamps = self._stamps()
             if stamps != self._seen:
                 self._seen = stamps
-                self._make_context()  # a trial: the one in use must not be left half changed
+                self._make_context()  # a trial run: the context in use must not be left half changed
                 self._fill(self.context)
                 _log.info("certificate renewed", file=str(self._files.certificate))
         except UserError as error:
-            _log.error("security files cannot be used, the old ones stay", reason=str(error))
+            _log.error("reload of security files rejected; keeping current ones", reason=str(error))
 
     async def _check(self, event: RecvRequest) -> None:
         assert self._tokens is not None
         value: Any = event.metadata.get("authorization")
         if not event.method_name.startswith(_OPEN_TO_ALL) and not self._tokens.allow(value):
-            text = "this service asks for a token: send metadata authorization: Bearer <token>"
+            text = "This service asks for a token: send metadata authorization: Bearer <token>."
             raise GRPCError(Status.UNAUTHENTICATED, text)
 
     def _make_context(self) -> ssl.SSLContext | None:
         files = self._files
         if files.certificate is None:
             if files.key is not None or files.client_authority is not None:
-                raise UserError("TLS needs a certificate: give its file with --grpc-tls-certificate")
+                raise UserError("TLS needs a certificate: give its file with --grpc-tls-certificate.")
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -88,17 +88,17 @@ class Security:
         if context is None or files.certificate is None:
             return
         try:
-            # An encrypted key would ask at the terminal: refuse it instead.
+            # An encrypted key would prompt at the terminal: refuse it instead.
             context.load_cert_chain(files.certificate, files.key, password=lambda: "")
         except (OSError, ssl.SSLError) as error:
             text = f"TLS certificate {files.certificate} and its key cannot be used: {error.strerror or error}; "
-            raise UserError(text + "give a PEM chain and the key that belongs to it") from None
+            raise UserError(text + "give a PEM chain and the key that belongs to it.") from None
         if files.client_authority is not None:
             try:
                 context.load_verify_locations(files.client_authority)
             except (OSError, ssl.SSLError) as error:
-                text = f"client authority {files.client_authority} cannot be used: {error.strerror or error}; "
-                raise UserError(text + "give PEM certificates") from None
+                text = f"Client authority {files.client_authority} cannot be used: {error.strerror or error}; "
+                raise UserError(text + "give PEM certificates.") from None
             context.verify_mode = ssl.CERT_REQUIRED
 
     def _stamps(self) -> list[tuple[int, int] | None]:

@@ -1,10 +1,12 @@
-"""What the HTTP port answers: whether the daemon lives, whether it is ready, its metrics, and the chart."""
+"""Application of the HTTP port: liveness, readiness, metrics, and the chart."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import attrs
+import trio
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
@@ -14,8 +16,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
+from candled.stream.admission import Admission, ConnectionLimits
+from candled.stream.shared import SharedAnswer
+from candled.stream.web.connection import CUTS
 from candled.stream.web.guard import TokenGuard
+from candled.stream.web.requests import wants_openmetrics
 
 _SECURITY_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -29,12 +36,16 @@ _SECURITY_HEADERS: Final = {
 
 @attrs.define
 class HttpCounts:
-    """What the HTTP port did since the start."""
+    """Counters of the HTTP port since the start."""
 
     requests: Counter[int] = attrs.Factory(Counter)
-    """By the status of the answer."""
+    """Answers by status."""
     bytes_sent: int = 0
     """Of answers' bodies."""
+    cuts: Counter[str] = attrs.Factory(lambda: Counter(dict.fromkeys(CUTS, 0)))
+    """Connections that were cut, by cause."""
+    admission: Admission = attrs.Factory(lambda: Admission(ConnectionLimits()))
+    """Connections that were admitted and refused."""
 
 
 def make_application(
@@ -45,14 +56,14 @@ def make_application(
     allow: Callable[[str | None], bool] | None = None,
     counts: HttpCounts,
 ) -> Starlette:
-    """The application; it holds no state of its own.
+    """Build the application; it holds no state of its own.
 
-    Arguments:
-        not_ready_reasons: sentences that say why the daemon is not ready now; none when it is.
-        registry: what ``/metrics`` shows.
+    Args:
+        not_ready_reasons: sentences why the daemon is not ready; none when it is.
+        registry: source of ``/metrics``.
         more_routes: those of the chart, if it is switched on.
-        allow: looks at the value of an ``Authorization`` header; None asks for no tokens.
-        counts: what it did is counted here.
+        allow: checks an ``Authorization`` header; None: no tokens.
+        counts: counters of the port.
     """
 
     async def healthz(_request: Request) -> Response:
@@ -64,9 +75,14 @@ def make_application(
             return PlainTextResponse("".join(f"{reason}\n" for reason in reasons), status_code=503)
         return PlainTextResponse("ready\n")
 
+    # The library reads versions without checking them, so it gets one of two headers of our own.
+    forms = [choose_encoder(accept) for accept in ("", "application/openmetrics-text; version=1.0.0")]
+    # Formatting takes long with thousands of symbols: use a thread to keep the event loop free.
+    texts = [SharedAnswer(partial(trio.to_thread.run_sync, encode, registry)) for encode, _ in forms]
+
     async def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"Content-Type": content_type})
+        form = int(wants_openmetrics(request.scope))
+        return Response(await texts[form].get(), headers={"Content-Type": forms[form][1]})
 
     return Starlette(
         routes=[
@@ -76,6 +92,7 @@ def make_application(
             *more_routes,
         ],
         middleware=[
+            Middleware(_HttpOnly),
             Middleware(_Counting, counts),
             Middleware(_SecurityHeaders),
             *([Middleware(TokenGuard, allow)] if allow else []),
@@ -83,8 +100,21 @@ def make_application(
     )
 
 
+class _HttpOnly:
+    """Refuses websockets, which no part supports and not every part would refuse properly."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 class _Counting:
-    """Counts what goes out."""
+    """Counts answers and bytes."""
 
     def __init__(self, app: ASGIApp, counts: HttpCounts) -> None:
         self._app = app
@@ -102,7 +132,7 @@ class _Counting:
 
 
 class _SecurityHeaders:
-    """Every answer forbids the browser whatever the chart does not need; nothing comes from elsewhere."""
+    """Adds headers that restrict the browser to what the chart needs, from this origin only."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

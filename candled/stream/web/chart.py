@@ -1,4 +1,4 @@
-"""The chart: a page, its script, and what the script asks for."""
+"""Routes of the chart: the page, its script, and its data."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,53 +6,62 @@ from typing import Any, Final
 
 import attrs
 import msgspec
+import trio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from candled.domain.interval import INTERVALS, MICROSECONDS, Interval, parse_interval
+from candled.domain.interval import INTERVALS, MICROSECONDS
+from candled.domain.limits import TIME_MAX
 from candled.domain.status import DaemonStatus
-from candled.stream.history import StoredBars
-from candled.stream.hub import HistoryBehindError, Hub, TooManyStreamsError
+from candled.domain.storage import BarReader, BarsUnavailableError
+from candled.stream.admission import address_of
+from candled.stream.hub import Hub, TooManyStreamsError
+from candled.stream.newest import page_before
 from candled.stream.subscription import Selection
-from candled.stream.web.bars import LIMIT_MAX, page_before
+from candled.stream.turns import RETRY_SECONDS, BusyError, Turns
+from candled.stream.unstored import HistoryBehindError
 from candled.stream.web.events import UPDATES_PER_SECOND, EventStream
 from candled.stream.web.forms import bar_form, status_form
+from candled.stream.web.requests import (
+    BadRequestError,
+    read_bars_request,
+    read_no_parameters,
+    read_stream_request,
+)
 
 _STATIC: Final = Path(__file__).parent / "static"
-_BARS_DEFAULT: Final = 500
 _YEAR: Final = 366 * 86_400 * MICROSECONDS
-
-
-class BadRequestError(Exception):
-    """What was asked for cannot be given; the text says what to change."""
-
-    def __init__(self, text: str, status: int = 400) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 @attrs.frozen
 class ChartSource:
-    """Where the chart gets its bars: the same hub and history as the gRPC API."""
+    """Sources of the chart's bars: the same hub and history as the gRPC API."""
 
     hub: Hub
-    stored: StoredBars
+    stored: BarReader
     status: Callable[[], DaemonStatus]
+    turns: Turns = attrs.Factory(Turns)
+    """Turns for reading the history."""
+    summary: Callable[[], DaemonStatus] = attrs.field(
+        default=attrs.Factory(lambda self: self.status, takes_self=True)
+    )
+    """The status without its symbols, for what is looked at with each request."""
 
 
-FindSource = Callable[[], ChartSource | None]
-"""Gives None while the daemon starts: the HTTP port is there before there are bars."""
+FindSource = Callable[[], ChartSource | str]
+"""Returns the source of bars; while the daemon starts, sentences why there is none yet."""
 
 
 def chart_routes(find_source: FindSource) -> list[BaseRoute]:
-    """Routes of the page and of its data."""
+    """Return the routes of the page and of its data."""
 
-    async def symbols(_request: Request) -> Response:
+    async def symbols(request: Request) -> Response:
+        read_no_parameters(request.scope)
         source = _source(find_source)
-        status = source.status()
+        status = source.summary()
         return _json(
             {
                 "symbols": sorted(source.hub.symbols()),
@@ -62,24 +71,33 @@ def chart_routes(find_source: FindSource) -> list[BaseRoute]:
             }
         )
 
-    async def status(_request: Request) -> Response:
-        return _json(status_form(_source(find_source).status()))
+    async def status(request: Request) -> Response:
+        read_no_parameters(request.scope)
+        state = _source(find_source).status()
+        return await trio.to_thread.run_sync(lambda: _json(status_form(state)))
 
     async def bars(request: Request) -> Response:
-        """Closed bars before a time, newest page first: ``symbol``, ``interval``, ``end_time`` (ms), ``limit``."""
-        source, parameters = _source(find_source), request.query_params
-        symbol = _symbol(source, parameters.get("symbol", ""))
-        interval = _interval(parameters.get("interval", "1m"))
-        limit = min(_number(parameters.get("limit", str(_BARS_DEFAULT)), "limit"), LIMIT_MAX)
-        if "end_time" in parameters:
-            end = _number(parameters["end_time"], "end_time") * 1000
-        else:
-            end = source.status().exchange_time + _YEAR  # a clock that is behind must hide nothing
+        """Answer with closed bars before ``end_time`` (ms), newest page first, at most ``limit``."""
+        source = _source(find_source)
+        summary = source.summary()
+        wanted = read_bars_request(request.scope, source.hub.symbols(), summary.redirects)
+        end = _latest_time(summary) if wanted.end is None else wanted.end
         try:
-            page = await page_before(source.stored, source.hub, symbol, interval, end, limit)
+            async with source.turns.turn(address_of(request.client)):
+                page = await page_before(
+                    source.stored, source.hub, wanted.symbol, wanted.interval, end, wanted.limit
+                )
         except HistoryBehindError:
-            raise BadRequestError("Closed bars wait to be stored: try again in a moment.", 503) from None
-        return _json({"bars": [bar_form(bar) for bar in page.bars], "older": page.older})
+            text = "Closed bars wait to be stored: try again in a moment."
+            raise BadRequestError(text, 503, retry_seconds=RETRY_SECONDS) from None
+        except BarsUnavailableError as error:
+            raise BadRequestError(str(error), 503, retry_seconds=RETRY_SECONDS) from None
+        except BusyError as error:
+            status = 429 if error.is_own_fault else 503
+            raise BadRequestError(str(error), status, retry_seconds=RETRY_SECONDS) from None
+        return await trio.to_thread.run_sync(
+            lambda: _json({"bars": [bar_form(bar) for bar in page.bars], "older": page.older})
+        )
 
     return [
         Route("/api/symbols", _answering(symbols)),
@@ -91,30 +109,28 @@ def chart_routes(find_source: FindSource) -> list[BaseRoute]:
 
 
 class _StreamEndpoint:
-    """Live bars of the symbols and the interval asked for, as server-sent events."""
+    """Live bars of the symbols and intervals asked for, as server-sent events."""
 
     def __init__(self, find_source: FindSource) -> None:
         self._find_source = find_source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        parameters = Request(scope).query_params
         try:
             source = _source(self._find_source)
-            names = [_symbol(source, name) for name in parameters.getlist("symbol")]
-            interval = _interval(parameters.get("interval", "1m"))
+            wanted = read_stream_request(scope, source.hub.symbols(), source.summary().redirects)
         except BadRequestError as error:
             await _refusal(error)(scope, receive, send)
             return
         selection = Selection(
-            symbols=frozenset(names),
-            intervals=frozenset({interval.name}),
+            symbols=wanted.symbols,
+            intervals=wanted.intervals,
             updates_per_second=UPDATES_PER_SECOND,
         )
         try:
-            await EventStream(source.hub, selection, source.status)(scope, receive, send)
+            await EventStream(source.hub, source.stored, selection, source.status)(scope, receive, send)
         except TooManyStreamsError:
-            refusal = _refusal(BadRequestError("Too many streams are open: close some, or try later.", 503))
-            await refusal(scope, receive, send)
+            text = "Too many streams are open: close some, or try later."
+            await _refusal(BadRequestError(text, 503, retry_seconds=RETRY_SECONDS))(scope, receive, send)
 
 
 def _answering(function: Callable[[Request], Any]) -> Callable[[Request], Any]:
@@ -128,35 +144,23 @@ def _answering(function: Callable[[Request], Any]) -> Callable[[Request], Any]:
     return answer
 
 
+def _latest_time(status: DaemonStatus) -> int:
+    """Return a time after every bar: near where now is known, as pages are found by halving."""
+    return min(status.exchange_time + _YEAR, TIME_MAX) if status.exchange_time else TIME_MAX
+
+
 def _source(find_source: FindSource) -> ChartSource:
     source = find_source()
-    if source is None:
-        raise BadRequestError("The daemon is starting: try again in a moment.", 503)
+    if isinstance(source, str):
+        raise BadRequestError(source, 503, retry_seconds=RETRY_SECONDS)
     return source
 
 
-def _symbol(source: ChartSource, name: str) -> str:
-    served = source.hub.symbols()
-    if name not in served:
-        raise BadRequestError(f"Not served here: {name[:40]!r}; choose from {' '.join(sorted(served)[:20])}.", 404)
-    return name
-
-
-def _interval(name: str) -> Interval:
-    try:
-        return parse_interval(name[:20])
-    except ValueError as error:
-        raise BadRequestError(f"{error}.") from None
-
-
-def _number(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < len(text) < 16):
-        raise BadRequestError(f"{name} must be a whole number.")
-    return int(text)
-
-
 def _refusal(error: BadRequestError) -> Response:
-    return _json({"error": str(error)}, error.status)
+    response = _json({"error": str(error)}, error.status)
+    if error.retry_seconds is not None:
+        response.headers["Retry-After"] = str(error.retry_seconds)
+    return response
 
 
 def _json(document: dict[str, Any], status: int = 200) -> Response:

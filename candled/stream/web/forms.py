@@ -3,13 +3,13 @@
 from typing import Any
 
 from candled.domain.bar import NO_TRADE, Bar
-from candled.domain.numbers import format_units
+from candled.domain.numbers import format_decimals, format_units
 from candled.domain.status import DaemonStatus, GapState, SymbolStatus
 from candled.stream.message import Message
 
 
 def bar_form(bar: Bar) -> dict[str, Any]:
-    """A bar. Times are milliseconds since the epoch, as JavaScript counts."""
+    """Return a bar as JSON fields; times are milliseconds since the epoch, as in JavaScript."""
     return {
         "symbol": bar.symbol,
         "interval": bar.interval,
@@ -20,10 +20,10 @@ def bar_form(bar: Bar) -> dict[str, Any]:
         "low": format_units(bar.low),
         "close": format_units(bar.close),
         "volume": format_units(bar.volume),
-        "quote_volume": format_units(bar.quote_volume),
+        "quote_volume": format_decimals(bar.quote_volume, bar.quote_decimals),
         "trade_count": bar.trade_count,
         "taker_buy_volume": format_units(bar.taker_buy_volume),
-        "taker_buy_quote_volume": format_units(bar.taker_buy_quote_volume),
+        "taker_buy_quote_volume": format_decimals(bar.taker_buy_quote_volume, bar.quote_decimals),
         "first_trade_id": None if bar.first_trade_id == NO_TRADE else bar.first_trade_id,
         "last_trade_id": None if bar.last_trade_id == NO_TRADE else bar.last_trade_id,
         "closed": bar.closed,
@@ -33,7 +33,7 @@ def bar_form(bar: Bar) -> dict[str, Any]:
 
 
 def message_form(message: Message) -> dict[str, Any]:
-    """A message that carries a bar."""
+    """Return a message that carries a bar as JSON fields."""
     assert message.bar is not None
     return {
         "kind": message.kind.name.lower(),
@@ -43,14 +43,22 @@ def message_form(message: Message) -> dict[str, Any]:
 
 
 def status_form(status: DaemonStatus) -> dict[str, Any]:
-    """What the chart shows of the daemon's state."""
-    return {
+    """Return the daemon's state for the chart as JSON fields."""
+    form: dict[str, Any] = {
         "version": status.version,
         "exchange": status.exchange,
         "exchange_time": status.exchange_time // 1000,
         "not_ready_reasons": list(status.not_ready_reasons),
+        "notices": list(status.notices),
         "symbols": {symbol.symbol: _symbol_form(symbol) for symbol in status.symbols},
     }
+    if status.process:
+        form["process"] = status.process
+        form["ingesters"] = [
+            {"name": each.name, "rank": each.rank, "ready": each.is_ready, "symbols": each.symbols}
+            for each in status.ingesters
+        ]
+    return form
 
 
 def _symbol_form(symbol: SymbolStatus) -> dict[str, Any]:

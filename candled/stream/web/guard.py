@@ -1,4 +1,4 @@
-"""Bearer tokens on the HTTP port: who asks for bars or metrics sends one; probes and the empty page need none."""
+"""Bearer tokens on the HTTP port: required for bars and metrics, not for probes and the empty page."""
 
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
@@ -8,8 +8,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from candled.stream.web.requests import is_encrypted
+
 COOKIE: Final = "candled_token"
-"""Where a browser keeps its token: an event stream cannot send headers of its own."""
+"""Cookie with a browser's token, since an event stream cannot send custom headers."""
 
 _GUARDED: Final = ("/api/", "/metrics")
 _TOKEN_PATH: Final = "/api/token"  # noqa: S105 (a path)
@@ -17,10 +19,10 @@ _REFUSAL: Final = "This service asks for a token: send the header Authorization:
 
 
 class TokenGuard:
-    """Middleware that lets through what ``allow`` accepts.
+    """Middleware that passes requests that ``allow`` accepts.
 
     ``POST /api/token`` with the header gives a browser a cookie that scripts cannot read and other sites cannot
-    use.
+    use, and that never travels in clear where the request itself came over TLS.
     """
 
     def __init__(self, app: ASGIApp, allow: Callable[[str | None], bool]) -> None:
@@ -37,7 +39,8 @@ class TokenGuard:
         if scope["path"] == _TOKEN_PATH and request.method == "POST" and self._allow(header):
             answer = Response(status_code=204)
             token = (header or "").partition(" ")[2].strip()
-            answer.set_cookie(COOKIE, token, path="/", httponly=True, samesite="strict")
+            secure = is_encrypted(scope)
+            answer.set_cookie(COOKIE, token, path="/", httponly=True, samesite="strict", secure=secure)
             await answer(scope, receive, send)
         elif self._allow(header or _from_cookie(request.headers.get("cookie", ""))):
             await self._app(scope, receive, send)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from typing import Any
 
 from binance_common.configuration import ConfigurationRestAPI, ConfigurationWebSocketStreams
 from binance_sdk_spot.spot import Spot
@@ -16,7 +17,7 @@ async def main(rest_url: str, stream_url: str, count: int) -> None:
     trades: list[dict[str, object]] = []
     enough = asyncio.Event()
 
-    def take(message: object) -> None:
+    def take(message: Any) -> None:
         trades.append(json.loads(message.model_dump_json(by_alias=True, exclude_none=True)))
         if len(trades) >= count:
             enough.set()

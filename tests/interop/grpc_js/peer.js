@@ -36,12 +36,12 @@ const bar = (message) => [
 
 function streamed(count) {
   return new Promise((resolve, reject) => {
-    const told = [];
+    const received = [];
     const stream = client.StreamBars({ symbols: ["BTCUSDT"], start_time: { seconds: 0 }, closed_only: true });
-    stream.on("error", (error) => (told.length < count ? reject(error) : resolve(told)));
+    stream.on("error", (error) => (received.length < count ? reject(error) : resolve(received)));
     stream.on("data", (message) => {
-      told.push(bar(message.bar));
-      if (told.length === count) stream.cancel();
+      received.push(bar(message.bar));
+      if (received.length === count) stream.cancel();
     });
   });
 }

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from typing import Any
 
 from binance import AsyncClient, BinanceSocketManager
 
@@ -13,7 +14,7 @@ async def main(rest_url: str, stream_url: str, count: int) -> None:
     try:
         sockets = BinanceSocketManager(client)
         sockets.STREAM_URL = f"{stream_url}/"
-        trades = []
+        trades: list[dict[str, Any]] = []
         async with sockets.multiplex_socket(["btcusdt@trade", "ethusdt@trade"]) as stream:
             while sum(trade["s"] == "BTCUSDT" for trade in trades) < count:
                 trades.append((await stream.recv())["data"])

@@ -14,6 +14,7 @@ __all__ = (
     "GetBarsResponse",
     "GetStatusRequest",
     "GetStatusResponse",
+    "Ingester",
     "ListSymbolsRequest",
     "ListSymbolsResponse",
     "StreamBarsRequest",
@@ -131,7 +132,7 @@ class GapState(betterproto2.Enum):
 class Bar(betterproto2.Message):
     """
     A candle: what was traded from open_time up to, not including, close_time. Decimals are strings in plain
-    notation with eight decimals, exactly as the exchange writes them.
+    notation with eight decimals, exactly as the exchange writes them; quote volumes may have more.
     """
 
     symbol: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -173,7 +174,8 @@ class Bar(betterproto2.Message):
 
     quote_volume: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
     """
-    Quote asset traded: price x quantity of each fill, truncated to eight decimals.
+    Quote asset traded: price x quantity of each fill, truncated to eight decimals by an exchange that publishes
+    it (Binance); else exact, with sixteen (Coinbase).
     """
 
     trade_count: "int" = betterproto2.field(11, betterproto2.TYPE_INT64)
@@ -245,22 +247,27 @@ class GetBarsRequest(betterproto2.Message):
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
-    Earliest open time; absent: from the first bar.
+    Earliest open time, from 1970 to 2100; absent: from the first bar.
     """
 
     end_time: "datetime.datetime | None" = betterproto2.field(
         4, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
-    Exclusive; absent: up to the last closed bar.
+    Exclusive, from 1970 to 2100; absent: up to the last closed bar.
     """
 
     page_size: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
     """
-    0: the server's default. More than its limit is cut to the limit.
+    0: the server's default. More than its limit is cut to the limit, which is lower for long intervals.
     """
 
     page_token: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+
+    newest_first: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    """
+    Newest first: the first page has the newest bars of the range, in falling order of open time.
+    """
 
 
 default_message_pool.register_message("candled.v1", "GetBarsRequest", GetBarsRequest)
@@ -321,8 +328,47 @@ class GetStatusResponse(betterproto2.Message):
     Streams open now.
     """
 
+    notices: "list[str]" = betterproto2.field(9, betterproto2.TYPE_STRING, repeated=True)
+    """
+    What an operator should know though it may be ready, a sentence each: sources that disagree about the time.
+    """
+
+    process: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    Name of the process that answered, where several share the work; else empty.
+    """
+
+    ingesters: "list[Ingester]" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The ingesters that report to this process, lowest rank first.
+    """
+
 
 default_message_pool.register_message("candled.v1", "GetStatusResponse", GetStatusResponse)
+
+
+@dataclass(eq=False, repr=False)
+class Ingester(betterproto2.Message):
+    """
+    One of the processes that read the exchange.
+    """
+
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    rank: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    """
+    Each publishes what those of lower rank did not.
+    """
+
+    ready: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+
+    symbols: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    Number of symbols that it builds.
+    """
+
+
+default_message_pool.register_message("candled.v1", "Ingester", Ingester)
 
 
 @dataclass(eq=False, repr=False)
@@ -372,7 +418,7 @@ class StreamBarsRequest(betterproto2.Message):
 
     max_updates_per_second: "float" = betterproto2.field(5, betterproto2.TYPE_DOUBLE)
     """
-    UPDATEs per second for each symbol and interval; the newest is kept. 0: every trade.
+    UPDATEs per second for each symbol and interval, from 0.001 to 1,000,000; the newest is kept. 0: every trade.
     """
 
     resume_token: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
@@ -521,7 +567,7 @@ class CandleServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "GetBarsResponse":
         """
-        Closed bars, newest revision of each, oldest first.
+        Closed bars, newest revision of each, oldest first unless asked otherwise.
         """
 
         return await self._unary_unary(
@@ -598,7 +644,7 @@ class CandleServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def get_bars(self, message: "GetBarsRequest") -> "GetBarsResponse":
         """
-        Closed bars, newest revision of each, oldest first.
+        Closed bars, newest revision of each, oldest first unless asked otherwise.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)

@@ -1,0 +1,1 @@
+"""Settings: one typed definition of each, their sources, and the map of shards."""

@@ -1,0 +1,1 @@
+"""The daemon: ingest, aggregator and writer in one root nursery."""

@@ -1,0 +1,1 @@
+"""Fetch over REST what the stream did not bring."""

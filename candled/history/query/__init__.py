@@ -1,0 +1,1 @@
+"""Read stored bars: SQL, connections, and the daemon's own queries."""

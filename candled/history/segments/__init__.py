@@ -1,0 +1,1 @@
+"""Parquet segments: their names, their layout, and the steps that change them."""
