@@ -12,13 +12,13 @@ PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
 
 def playable(objects: Sequence[Object], image: str, host_port: Callable[[], int]) -> list[Object]:
-    """The pods of the daemon and the exchange with their claims and settings, running ``image``.
+    """The pods of the daemon and the exchange with their claims, running ``image``.
 
     A StatefulSet becomes its first pod with the name that Kubernetes gives it, and its claim; a Deployment its
     pod, under the name of the Service before it, since containers find each other by name here. ``host_port``
     gives a port of this machine for each port of a container.
     """
-    result = [copy.deepcopy(thing) for thing in objects if thing["kind"] == "ConfigMap"]
+    result: list[Object] = []
     for thing in objects:
         if thing["kind"] == "StatefulSet":
             name = f"{thing['metadata']['name']}-0"

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -32,7 +33,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if os.environ.get("CANDLED_CLUSTER_TESTS") != "1":
         pytest.skip(f"CANDLED_CLUSTER_TESTS=1 is needed to make and delete the namespace {NAMESPACE} in a cluster")
     folder = tmp_path_factory.mktemp("cluster").resolve()
-    content = {
+    content: dict[str, Any] = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "namespace": NAMESPACE,
@@ -57,7 +58,7 @@ def apply(folder: Path) -> None:
 
 
 def test_every_pod_becomes_ready(deployed: None) -> None:
-    for workload in ("deployment/exchange", "statefulset/candled"):
+    for workload in ("deployment/candled-exchange", "statefulset/candled"):
         kubectl("--namespace", NAMESPACE, "rollout", "status", workload, "--timeout=300s", timeout=320)
 
 

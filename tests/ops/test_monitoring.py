@@ -9,12 +9,13 @@ from typing import Any
 
 import yaml
 
-from candled.metrics import TABLES, Metric
+from candled.daemon.metrics import TABLES
+from candled.telemetry.table import Metric
 from tests.ops.conftest import K8S, ROOT
 
 MONITORING = K8S / "components" / "monitoring"
-OF_KUBERNETES = re.compile(r"\b(?:kubelet|container)_[a-z_]+")
-"""Metrics of the node's own agent: they are there in every cluster."""
+OF_KUBERNETES = re.compile(r"\b(?:kubelet|container|kube_cronjob)_[a-z_]+")
+"""Metrics of the node's own agent and of kube-state-metrics, which kube-prometheus-stack has."""
 
 
 def rule_groups() -> dict[str, Any]:

@@ -14,14 +14,18 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["versi
 REPOSITORY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/candled"
 
 
-SCRIPTS = [*(ROOT / ".ci").iterdir(), *(ROOT / "ops" / "container").glob("[!.]*")]
+SCRIPTS = [
+    file
+    for folder in (".ci", "ops/container", "ops/tools")
+    for file in (ROOT / folder).iterdir()
+    if file.is_file() and file.read_text().startswith(("#!/bin/sh", "#!/usr/bin/env bash"))
+]
 
 
 def test_shellcheck_has_nothing_to_say(tool: Callable[[str], str]) -> None:
-    scripts = [file for file in SCRIPTS if file.suffix == ""]
-    answer = subprocess.run([tool("shellcheck"), *scripts], capture_output=True, text=True, timeout=60)
+    answer = subprocess.run([tool("shellcheck"), *SCRIPTS], capture_output=True, text=True, timeout=60)
 
-    assert len(scripts) == 5
+    assert len(SCRIPTS) == 8
     assert answer.returncode == 0, answer.stdout
 
 
@@ -60,6 +64,21 @@ def test_this_version_is_built_for_the_nodes_and_pushed(programs: Path) -> None:
     assert f"--tag {REPOSITORY}:{VERSION} " in build
     assert "--platform linux/amd64" in build
     assert calls[-1] == f"docker push {REPOSITORY}:{VERSION}"
+
+
+def test_an_architecture_is_pushed_by_its_digest(programs: Path, tmp_path: Path) -> None:
+    """A release pushes each architecture without a tag, with provenance and SBOM."""
+    command: list[str | Path] = [
+        ROOT / "ops" / "container" / "publish", "r.example.com/candled", "arm64", tmp_path / "build.json",
+    ]  # fmt: skip
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    subprocess.run(command, env=environment, check=True, timeout=30)
+    (call,) = (programs / "calls").read_text().splitlines()
+
+    assert "--platform linux/arm64" in call
+    assert "--provenance mode=max --sbom true" in call
+    assert "name=r.example.com/candled,push-by-digest=true" in call
+    assert "--tag" not in call
 
 
 def test_a_version_to_roll_back_to_needs_no_checkout_of_it(programs: Path) -> None:

@@ -1,7 +1,6 @@
 """Two daemons share the symbols, and each sends clients of the other's there."""
 
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -14,15 +13,9 @@ import grpc
 import pytest
 
 from candled.api import candles_pb2 as pb
+from tests.ports import free_ports
 
 SHARDS = "BTCUSDT,ETHUSDT;PEPEUSDT"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -55,8 +48,8 @@ def get_bars(address: str, symbol: str) -> grpc.RpcError | None:
 
 @pytest.mark.slow
 def test_the_wrong_shard_names_the_right_one_which_serves_the_symbol(tmp_path: Path) -> None:
-    exchange = f"127.0.0.1:{free_port()}"
-    base = 40_000 + free_port() % 20_000 // 10 * 10
+    port, base = free_ports(2)
+    exchange, base = f"127.0.0.1:{port}", base // 10 * 10
     pattern = f"127.0.0.1:{base // 10}{{shard}}"
     with ExitStack() as running:
         running.enter_context(candled("exchange", "--address", exchange))
@@ -76,8 +69,17 @@ def test_the_wrong_shard_names_the_right_one_which_serves_the_symbol(tmp_path: P
             assert time.monotonic() < deadline, refusal
             time.sleep(0.2)
 
-        told = re.search(r"PEPEUSDT is served by shard 1 at (\S+:\d+)\.", refusal.details())
-        assert told, refusal.details()
-        while get_bars(told[1], "PEPEUSDT") is not None:
+        watch = subprocess.run(
+            [sys.executable, "-m", "candled.cli.main", "watch", "PEPEUSDT", "--address", f"127.0.0.1:{base}"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert watch.returncode == 1
+        assert "PEPEUSDT is served by shard 1 at 127.0.0.1:" in watch.stderr
+
+        redirect = re.search(r"PEPEUSDT is served by shard 1 at (\S+:\d+)\.", refusal.details())
+        assert redirect, refusal.details()
+        while get_bars(redirect[1], "PEPEUSDT") is not None:
             assert time.monotonic() < deadline
             time.sleep(0.2)

@@ -17,7 +17,8 @@ resource "kind_cluster" "this" {
     dynamic "node" {
       for_each = local.cluster.nodes
       content {
-        role = node.value.role
+        role  = node.value.role
+        image = node.value.image
 
         dynamic "extra_port_mappings" {
           for_each = node.value.extraPortMappings
@@ -48,8 +49,9 @@ resource "terraform_data" "image" {
 }
 
 module "candled" {
-  source     = "../modules/candled"
-  depends_on = [terraform_data.image]
+  source = "../modules/candled"
+  # The cluster too: what the module asks it while planning has to wait until it is there.
+  depends_on = [kind_cluster.this, terraform_data.image]
 
   image             = "candled"
   image_version     = var.image_version
@@ -57,5 +59,5 @@ module "candled" {
   shards            = var.shards
   storage_size      = var.storage_size
   memory_limit      = "512Mi"
-  more_manifests    = ["${local.overlay}/from-this-machine.yaml"]
+  more_values       = [yamlencode({ nodePort = { enabled = true } })]
 }

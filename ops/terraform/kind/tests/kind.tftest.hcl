@@ -1,7 +1,11 @@
 # The cluster on one machine, with every provider mocked.
 
 mock_provider "helm" {}
-mock_provider "kubernetes" {}
+mock_provider "kubernetes" {
+  mock_data "kubernetes_resources" {
+    defaults = { objects = [] }
+  }
+}
 mock_provider "kind" {
   mock_resource "kind_cluster" {
     defaults = {
@@ -16,7 +20,7 @@ variables {
 
 run "a_newcomer_gets_live_candles_without_a_network" {
   assert {
-    condition     = module.candled.settings.CANDLED_STREAM_URLS == "ws://exchange:9443"
+    condition     = module.candled.values.embeddedExchange.enabled
     error_message = "The default reads from the embedded exchange."
   }
   assert {
@@ -32,9 +36,16 @@ run "ports_are_open_to_this_machine_alone" {
   }
   assert {
     condition = toset([for mapping in kind_cluster.this.kind_config[0].node[0].extra_port_mappings : mapping.container_port]) == toset([
-      for port in module.candled.objects["Service candled-from-this-machine"].spec.ports : port.nodePort
+      for port in values(yamldecode(file("../../helm/candled/values.yaml")).nodePort) : port if can(tonumber(port))
     ])
     error_message = "The cluster maps the node ports that the service opens."
+  }
+}
+
+run "the_node_is_pinned" {
+  assert {
+    condition     = can(regex("^kindest/node:v1\\.[0-9]+\\.[0-9]+@sha256:[0-9a-f]{64}$", kind_cluster.this.kind_config[0].node[0].image))
+    error_message = "The node's image is one version, by digest."
   }
 }
 
@@ -43,7 +54,7 @@ run "the_real_exchange_on_request" {
     embedded_exchange = false
   }
   assert {
-    condition     = !contains(keys(module.candled.settings), "CANDLED_STREAM_URLS")
+    condition     = !module.candled.values.embeddedExchange.enabled
     error_message = "Without the embedded exchange the daemon's own default holds."
   }
 }

@@ -4,15 +4,15 @@ output "namespace" {
 }
 
 output "grpc_address" {
-  description = "gRPC address inside the cluster: any ready pod."
+  description = "gRPC address inside the cluster: any ready pod. In mode cluster, candled-edges in place of candled names all edges, for clients that choose among them."
   value       = "candled.${var.namespace}.svc:50051"
 }
 
 output "symbol_addresses" {
-  description = "gRPC address inside the cluster of the pod that serves each symbol."
+  description = "gRPC address inside the cluster of the pod that serves each symbol; in mode cluster, every edge serves all."
   value = merge([
     for shard, symbols in var.shards : {
-      for symbol in symbols : symbol => "candled-${shard}.candled-shards.${var.namespace}.svc:50051"
+      for symbol in symbols : symbol => local.cluster ? "candled.${var.namespace}.svc:50051" : "candled-${shard}.candled-shards.${var.namespace}.svc:50051"
     }
   ]...)
 }
@@ -22,12 +22,7 @@ output "image" {
   value       = local.image
 }
 
-output "settings" {
-  description = "The daemon's settings as CANDLED_* variables."
-  value       = local.settings
-}
-
-output "objects" {
-  description = "Every Kubernetes object that is deployed, by kind and name."
-  value       = { for manifest in local.manifests : "${manifest.kind} ${manifest.metadata.name}" => manifest }
+output "values" {
+  description = "Values that the chart gets, without `more_values`."
+  value       = local.values
 }

@@ -1,64 +1,56 @@
-# What the module deploys, with the providers mocked.
+# What the module gives the chart, with the providers mocked. tests/ops renders the chart with these values.
 
 mock_provider "helm" {}
-mock_provider "kubernetes" {}
+mock_provider "kubernetes" {
+  mock_data "kubernetes_resources" {
+    defaults = { objects = [] }
+  }
+}
 
 variables {
   image         = "registry.example.com/candled"
   image_version = "0.1.0"
 }
 
-run "one_pod_with_every_symbol" {
+run "values_are_those_that_are_rendered_in_the_tests" {
+  variables {
+    shards            = [["BTCUSDT", "ETHUSDT"], ["PEPEUSDT"]]
+    settings          = { CANDLED_LOG_LEVEL = "debug" }
+    history_url       = "s3://example/candled/{shard}"
+    pod_identity      = true
+    storage_size      = "50Gi"
+    access_mode       = "ReadWriteOncePod"
+    tls               = true
+    tokens            = true
+    monitoring        = true
+    monitoring_labels = { release = "kube-prometheus-stack" }
+  }
   assert {
-    condition     = { for m in yamldecode(helm_release.candled.values[0]).manifests : "${m.kind} ${m.metadata.name}" => m } == output.objects
+    condition     = jsonencode(output.values) == jsonencode(yamldecode(file("tests/values.yaml")))
+    error_message = "tests/values.yaml must be what the module makes: tests/ops renders the chart with it."
+  }
+  assert {
+    condition     = jsonencode(yamldecode(helm_release.candled.values[0])) == jsonencode(output.values)
     error_message = "What the tests look at is what is deployed."
   }
+}
+
+run "one_pod_with_every_symbol" {
   assert {
-    condition = toset([for name in keys(output.objects) : name if !startswith(name, "ConfigMap")]) == toset([
-      "ServiceAccount candled", "Service candled", "Service candled-shards", "StatefulSet candled",
-      "PodDisruptionBudget candled", "NetworkPolicy candled",
-    ])
-    error_message = "The module must deploy exactly the objects of ops/k8s/base."
+    condition     = one(output.values.shards) == tolist(["BTCUSDT", "ETHUSDT", "PEPEUSDT"]) && output.values.restWeightPerMinute == 0
+    error_message = "Every symbol is served by one pod with the whole weight."
   }
   assert {
-    condition     = output.objects["StatefulSet candled"].spec.replicas == 1
-    error_message = "One pod unless shards say otherwise."
-  }
-  assert {
-    condition     = output.settings.CANDLED_SYMBOLS == "BTCUSDT,ETHUSDT,PEPEUSDT"
-    error_message = "Every symbol is served."
-  }
-  assert {
-    condition     = !contains(keys(output.settings), "CANDLED_SHARDS")
-    error_message = "One pod needs no map."
-  }
-  assert {
-    condition     = output.settings.CANDLED_CONNECTIONS == "2"
-    error_message = "Settings of candled.env are taken over."
-  }
-  assert {
-    condition     = one([for name in keys(output.objects) : name if startswith(name, "ConfigMap")]) == join(" ", ["ConfigMap", one(output.objects["StatefulSet candled"].spec.template.spec.containers).envFrom[0].configMapRef.name])
-    error_message = "The pods read the config map that is deployed."
-  }
-  assert {
-    condition     = one(output.objects["StatefulSet candled"].spec.template.spec.containers).image == "registry.example.com/candled:0.1.0"
-    error_message = "The image carries its version."
-  }
-  assert {
-    condition     = one(output.objects["StatefulSet candled"].spec.volumeClaimTemplates).spec.resources.requests.storage == "10Gi"
-    error_message = "The claim has the size that the variable says."
-  }
-  assert {
-    condition     = one(output.objects["StatefulSet candled"].spec.template.spec.containers).securityContext.readOnlyRootFilesystem
-    error_message = "What the base says of security stays."
+    condition     = helm_release.candled.namespace == "candled" && output.grpc_address == "candled.candled.svc:50051"
+    error_message = "The release is in the namespace that is made."
   }
   assert {
     condition     = kubernetes_namespace_v1.candled.metadata[0].labels["pod-security.kubernetes.io/enforce"] == "restricted"
     error_message = "The namespace refuses pods with privileges."
   }
   assert {
-    condition     = one(output.objects["StatefulSet candled"].spec.template.spec.containers).readinessProbe.grpc.service == "candled.v1.CandleService"
-    error_message = "Readiness is the service's own."
+    condition     = output.values.resources == { requests = { memory = "512Mi" }, limits = { memory = "1024Mi" } }
+    error_message = "Half of the memory limit is requested."
   }
   assert {
     condition     = helm_release.candled.wait && helm_release.candled.atomic
@@ -66,119 +58,114 @@ run "one_pod_with_every_symbol" {
   }
 }
 
-run "several_pods_share_the_symbols_and_the_weight" {
+run "a_cluster_has_ingesters_edges_and_a_bus" {
   variables {
-    shards = [["BTCUSDT", "ETHUSDT"], ["PEPEUSDT"]]
+    mode         = "cluster"
+    namespace    = "prices"
+    shards       = [["BTCUSDT"], ["PEPEUSDT"]]
+    edges        = { min = 3, max = 40, streams = 6000 }
+    bus          = { login = true, storage_size = "20Gi" }
+    memory_limit = "2048Mi"
   }
   assert {
-    condition     = output.objects["StatefulSet candled"].spec.replicas == 2
-    error_message = "One pod for each shard."
+    condition     = output.values.mode == "cluster" && output.values.ingesters.perShard == 2
+    error_message = "Two ingesters of each shard, so that one may be away."
   }
   assert {
-    condition     = output.settings.CANDLED_SHARDS == "BTCUSDT,ETHUSDT;PEPEUSDT"
-    error_message = "The map names the symbols of each shard."
+    condition     = output.values.edges.replicas.min == 3 && output.values.edges.replicas.max == 40 && output.values.edges.streams == 6000
+    error_message = "Edges come and go by need."
   }
   assert {
-    condition     = output.settings.CANDLED_REST_WEIGHT_PER_MINUTE == "1500"
-    error_message = "The pods share one address and so one weight."
+    condition     = output.values.bus.replicas == 3 && output.values.bus.login && output.values.nats.storage.size == "20Gi"
+    error_message = "Three servers, each with a volume, ask for a login."
   }
   assert {
-    condition     = contains([for v in one(output.objects["StatefulSet candled"].spec.template.spec.containers).env : v.name], "CANDLED_SHARD")
-    error_message = "A pod learns its shard."
+    condition     = output.values.edges.resources.limits.memory == "2048Mi"
+    error_message = "Edges have the memory limit, too."
   }
   assert {
-    condition     = output.symbol_addresses["PEPEUSDT"] == "candled-1.candled-shards.candled.svc:50051"
-    error_message = "The outputs say where a symbol is."
+    condition     = output.symbol_addresses["PEPEUSDT"] == "candled.prices.svc:50051"
+    error_message = "Every edge serves every symbol."
   }
 }
 
-run "a_volume_of_its_own_class_with_one_pod" {
+run "a_bus_that_is_there_is_used" {
   variables {
-    storage_class_name = "candled-gp3"
-    storage_size       = "50Gi"
-    access_mode        = "ReadWriteOncePod"
-  }
-  assert {
-    condition = one(output.objects["StatefulSet candled"].spec.volumeClaimTemplates).spec == {
-      accessModes      = ["ReadWriteOncePod"]
-      resources        = { requests = { storage = "50Gi" } }
-      storageClassName = "candled-gp3"
+    mode = "cluster"
+    bus = {
+      urls  = ["nats://nats.messaging.svc:4222"]
+      peers = [{ namespaceSelector = { matchLabels = { "kubernetes.io/metadata.name" = "messaging" } } }]
     }
-    error_message = "Class, size and access mode are the variables'."
+  }
+  assert {
+    condition     = one(output.values.bus.urls) == "nats://nats.messaging.svc:4222" && length(output.values.bus.peers) == 1
+    error_message = "Its URLs, and where it is."
   }
 }
 
-run "the_embedded_exchange_on_request" {
-  variables {
-    embedded_exchange = true
-  }
-  assert {
-    condition     = one(output.objects["Deployment exchange"].spec.template.spec.containers).image == "registry.example.com/candled:0.1.0"
-    error_message = "The exchange runs from the same image."
-  }
-  assert {
-    condition     = output.settings.CANDLED_STREAM_URLS == "ws://exchange:9443"
-    error_message = "The daemon reads from it."
-  }
-}
-
-run "tls_and_tokens_come_from_secrets" {
-  variables {
-    tls    = true
-    tokens = true
-  }
-  assert {
-    condition     = toset([for v in output.objects["StatefulSet candled"].spec.template.spec.volumes : v.name]) == toset(["tmp", "tls", "tokens"])
-    error_message = "The Secrets are volumes."
-  }
-  assert {
-    condition     = one(output.objects["StatefulSet candled"].spec.template.spec.containers).readinessProbe.httpGet.path == "/readyz"
-    error_message = "The kubelet's gRPC probe speaks no TLS."
-  }
-  assert {
-    condition     = output.settings.CANDLED_GRPC_TLS_CERTIFICATE == "/etc/candled/tls/tls.crt" && output.settings.CANDLED_TOKENS_FILE == "/etc/candled/tokens/tokens"
-    error_message = "The daemon is told where the files are."
-  }
-}
-
-run "a_token_in_clear_is_warned_of" {
+run "a_bus_that_no_policy_reaches_is_refused" {
   command = plan
   variables {
-    tokens = true
+    mode = "cluster"
+    bus  = { urls = ["nats://nats.messaging.svc:4222"] }
   }
-  expect_failures = [check.tokens_are_not_sent_in_clear]
+  expect_failures = [var.bus]
 }
 
-run "monitoring_on_request" {
+run "a_login_in_a_url_is_refused" {
+  command = plan
   variables {
-    monitoring        = true
-    monitoring_labels = { release = "kube-prometheus-stack" }
-    tls               = true
-    tokens            = true
+    mode = "cluster"
+    bus  = { urls = ["nats://user:word@nats:4222"], peers = [{ podSelector = {} }] }
+  }
+  expect_failures = [var.bus]
+}
+
+run "an_even_number_of_servers_is_refused" {
+  command = plan
+  variables {
+    bus = { replicas = 2 }
+  }
+  expect_failures = [var.bus]
+}
+
+run "more_edges_than_the_most_are_refused" {
+  command = plan
+  variables {
+    edges = { min = 20 }
+  }
+  expect_failures = [var.edges]
+}
+
+run "another_mode_is_refused" {
+  command = plan
+  variables {
+    mode = "edge"
+  }
+  expect_failures = [var.mode]
+}
+
+run "a_changed_size_of_the_servers_fails_in_the_plan" {
+  command = plan
+  override_data {
+    target = data.kubernetes_resources.deployed
+    values = { objects = [{ spec = { volumeClaimTemplates = [{ spec = { resources = { requests = { storage = "10Gi" } } } }] } }] }
+  }
+  variables {
+    mode = "cluster"
+    bus  = { storage_size = "50Gi" }
+  }
+  expect_failures = [helm_release.candled]
+}
+
+run "another_namespace_is_in_every_address" {
+  variables {
+    namespace = "prices"
+    shards    = [["BTCUSDT"], ["PEPEUSDT"]]
   }
   assert {
-    condition     = alltrue([for name in ["PodMonitor candled", "PrometheusRule candled"] : output.objects[name].metadata.labels.release == "kube-prometheus-stack"])
-    error_message = "The operator takes up what carries its label."
-  }
-  assert {
-    condition     = alltrue([for object in values(output.objects) : !contains(keys(object.metadata), "namespace")])
-    error_message = "Everything goes to the namespace of the variable."
-  }
-  assert {
-    condition     = one(output.objects["PodMonitor candled"].spec.podMetricsEndpoints).port == "http" && one(output.objects["PodMonitor candled"].spec.podMetricsEndpoints).authorization.credentials.name == "candled-tokens"
-    error_message = "Prometheus asks the HTTP port and sends its token."
-  }
-  assert {
-    condition     = length(output.objects["PrometheusRule candled"].spec.groups[0].rules) > 10
-    error_message = "The alert rules are deployed."
-  }
-  assert {
-    condition     = jsondecode(output.objects["ConfigMap candled-dashboard"].data["dashboard.json"]).title == "candled" && output.objects["ConfigMap candled-dashboard"].metadata.labels.grafana_dashboard == "1"
-    error_message = "Grafana finds the dashboard."
-  }
-  assert {
-    condition     = length(one(output.objects["StatefulSet candled"].spec.template.spec.containers).volumeMounts) == 4
-    error_message = "What the token component says of the PodMonitor stays out of the pods."
+    condition     = output.symbol_addresses["PEPEUSDT"] == "candled-1.candled-shards.prices.svc:50051"
+    error_message = "The outputs say where a symbol is."
   }
 }
 
@@ -190,16 +177,47 @@ run "a_digest_pins_the_image_for_good" {
     condition     = output.image == "registry.example.com/candled@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
     error_message = "A digest follows an @."
   }
+  assert {
+    condition     = output.values.image.tag == "" && output.values.image.digest == var.image_version
+    error_message = "The chart gets a digest, and no tag."
+  }
 }
 
-run "further_settings_reach_the_daemon" {
+run "further_values_are_passed_on" {
   variables {
-    settings = { CANDLED_LOG_LEVEL = "debug" }
+    more_values = ["nodePort: {enabled: true}"]
   }
   assert {
-    condition     = output.settings.CANDLED_LOG_LEVEL == "debug"
-    error_message = "A setting overrides the base."
+    condition     = helm_release.candled.values[1] == "nodePort: {enabled: true}"
+    error_message = "They come after the module's own, and so win."
   }
+}
+
+run "the_same_size_is_deployed_again" {
+  override_data {
+    target = data.kubernetes_resources.deployed
+    values = { objects = [{ spec = { volumeClaimTemplates = [{ spec = { resources = { requests = { storage = "10Gi" } } } }] } }] }
+  }
+}
+
+run "a_changed_size_fails_in_the_plan" {
+  command = plan
+  override_data {
+    target = data.kubernetes_resources.deployed
+    values = { objects = [{ spec = { volumeClaimTemplates = [{ spec = { resources = { requests = { storage = "10Gi" } } } }] } }] }
+  }
+  variables {
+    storage_size = "50Gi"
+  }
+  expect_failures = [helm_release.candled]
+}
+
+run "a_token_in_clear_is_warned_of" {
+  command = plan
+  variables {
+    tokens = true
+  }
+  expect_failures = [check.tokens_are_not_sent_in_clear]
 }
 
 run "latest_is_no_version" {
@@ -250,10 +268,37 @@ run "a_weight_that_bans_the_address_is_refused" {
   expect_failures = [var.rest_weight_per_minute]
 }
 
+run "a_weight_that_coinbase_does_not_allow_is_refused" {
+  command = plan
+  variables {
+    exchange               = "coinbase"
+    shards                 = [["BTC-USD"]]
+    rest_weight_per_minute = 3000
+  }
+  expect_failures = [var.rest_weight_per_minute]
+}
+
+run "an_exchange_that_is_not_read_is_refused" {
+  command = plan
+  variables {
+    exchange = "kraken"
+  }
+  expect_failures = [var.exchange]
+}
+
 run "settings_that_the_module_makes_are_refused" {
   command = plan
   variables {
     settings = { CANDLED_SYMBOLS = "BTCUSDT" }
   }
   expect_failures = [var.settings]
+}
+
+run "shards_in_one_history_are_refused" {
+  command = plan
+  variables {
+    shards      = [["BTCUSDT"], ["ETHUSDT"]]
+    history_url = "s3://example/candled"
+  }
+  expect_failures = [var.history_url]
 }
