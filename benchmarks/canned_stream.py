@@ -1,6 +1,8 @@
 """A websocket server that sends the same ready-made trade messages as fast as they are taken.
 
-usage: python -m benchmarks.canned_stream TRADES SEED CORE   prints its port, then serves one client after another
+usage: python -m benchmarks.canned_stream TRADES SEED CORE [RATE]
+
+Prints its port, then serves one client after another. With RATE each message is sent alone, RATE per second.
 """
 
 import base64
@@ -9,6 +11,8 @@ import os
 import random
 import socket
 import sys
+import time
+from collections.abc import Sequence
 from typing import Final
 
 PRICES: Final = {"BTCUSDT": (9_600_000, 2), "ETHUSDT": (340_000, 2), "PEPEUSDT": (2_100, 8)}
@@ -19,7 +23,7 @@ _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def messages(count: int, seed: int) -> list[bytes]:
-    """So many trade messages in Binance's combined form, of all symbols, ids without gaps."""
+    """``count`` trade messages in Binance's combined form, of all symbols, ids without gaps."""
     rng = random.Random(seed)
     prices = {symbol: price for symbol, (price, _) in PRICES.items()}
     ids = dict.fromkeys(PRICES, 1_000_000)
@@ -49,22 +53,29 @@ def server_frame(message: bytes) -> bytes:
     return b"\x81\x7e" + len(message).to_bytes(2, "big") + message
 
 
-def serve(count: int, seed: int) -> None:
-    """Serve clients until killed."""
-    content = b"".join(server_frame(message) for message in messages(count, seed))
+def serve(count: int, seed: int, rate: float = 0.0) -> None:
+    """Serve clients until killed; ``rate``: messages a second, each alone; 0: all at once."""
+    content = [server_frame(message) for message in messages(count, seed)]
+    if not rate:
+        content = [b"".join(content)]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         while True:
             client, _ = listener.accept()
             with client:
-                _serve_client(client, content)
+                _serve_client(client, content, rate)
 
 
-def _serve_client(client: socket.socket, content: bytes) -> None:
+def _serve_client(client: socket.socket, content: Sequence[bytes], rate: float) -> None:
     if not shake_hands(client):
         return
     try:
-        client.sendall(content)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        begun = time.perf_counter()
+        for number, piece in enumerate(content):
+            if rate:
+                time.sleep(max(0.0, begun + number / rate - time.perf_counter()))
+            client.sendall(piece)
         while client.recv(65_536):  # until the client has what it wants
             pass
     except OSError:
@@ -94,4 +105,4 @@ def shake_hands(client: socket.socket) -> bool:
 
 if __name__ == "__main__":
     os.sched_setaffinity(0, {int(sys.argv[3])})
-    serve(int(sys.argv[1]), int(sys.argv[2]))
+    serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[4]) if len(sys.argv) > 4 else 0.0)

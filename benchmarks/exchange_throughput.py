@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     seconds = parser.parse_args().seconds
     command = [
-        Path(sys.executable).with_name("candled"),
+        str(Path(sys.executable).with_name("candled")),
         "exchange",
         "--address",
         "127.0.0.1:0",
@@ -51,7 +51,10 @@ def main() -> None:
     ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as exchange:
         try:
-            found = re.search(r"ws://127\.0\.0\.1:(\d+)", exchange.stderr.readline())
+            assert exchange.stderr is not None
+            line = exchange.stderr.readline()
+            found = re.search(r"ws://127\.0\.0\.1:(\d+)", line)
+            assert found is not None, line
             messages, size, elapsed = count(int(found[1]), seconds)
         finally:
             exchange.terminate()

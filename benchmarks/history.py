@@ -16,11 +16,14 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 import trio
 
+from candled.backfill.binance_archive import parse_archive, read_minutes
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
 from candled.domain.interval import DAY, INTERVALS, MINUTE
@@ -28,11 +31,12 @@ from candled.domain.numbers import parse_units, to_decimal
 from candled.domain.trade import Trade
 from candled.engine.minute import Minute
 from candled.history import connect, open_history
-from candled.history.archive import parse_archive, read_minutes
-from candled.history.files import Files
-from candled.history.names import Segment
-from candled.history.parquet import write_segment
-from candled.history.reader import open_memory_database, segment_path
+from candled.history.checksums import checksum
+from candled.history.database import open_memory_database
+from candled.history.durable_io import Files
+from candled.history.segments.names import Segment
+from candled.history.segments.parquet import encode_segment
+from candled.history.segments.paths import segment_path
 
 lines: list[str] = []
 """The record so far."""
@@ -133,7 +137,9 @@ async def make_year(path: Path) -> None:
                 f"{price / 10_000}::DECIMAL(18, 8) AS tick "
                 f"FROM (SELECT unnest(range({start}, {end}, {MINUTE})) AS t)) ORDER BY open_time"
             ).to_arrow_table()
-            write_segment(Files(), segment_path(path, Segment(symbol, start, end, 1)), rows)
+            content = encode_segment(rows)
+            segment = Segment(symbol, start, end, 1, checksum(content))
+            Files().publish(segment_path(path, segment), content)
             start = end
     async with open_history(path, exchange="benchmark") as history:
         newest = [
@@ -150,6 +156,16 @@ def queries(path: Path) -> None:
     started = time.perf_counter()
     connect(path).close()
     say("connect", f"{(time.perf_counter() - started) * 1e3:.0f} ms")
+    for name, work in {
+        "CRC-32 of every sealed file, one thread": lambda: [checksum(file.read_bytes()) for file in files],
+        "first count of all minutes, files checked": lambda: count_minutes(path, check=True),
+        "first count of all minutes, not checked": lambda: count_minutes(path, check=False),
+        "first count of one symbol's minutes, its files checked": lambda: count_minutes(path, ["ETHUSDT"]),
+        "limit: PyArrow's page checksums of every sealed file": lambda: [
+            pq.ParquetFile(file, page_checksum_verification=True).read() for file in files
+        ],
+    }.items():
+        say(f"year of 3 symbols: {name}", f"{spread(timed(work, 3))}, processor {processor_ms(work, 2):.0f} ms")
     sealed = f"read_parquet('{path}/bars/**/*.parquet')"
     june_10 = "TIMESTAMPTZ '2025-06-10', TIMESTAMPTZ '2025-06-11'"
     totals = "SELECT symbol, count(*), max(high), min(low), sum(volume), sum(quote_volume), sum(trade_count)"
@@ -165,12 +181,21 @@ def queries(path: Path) -> None:
             "WHERE symbol = 'ETHUSDT'",
             "every 1d bar": "SELECT * FROM bars WHERE interval = '1d'",
         }.items():
-            times = timed(lambda sql=sql: connection.sql(sql).to_arrow_table(), 5)
-            cpu = processor_ms(lambda sql=sql: connection.sql(sql).to_arrow_table(), 3)
+            query = partial(fetch, connection, sql)
+            times, cpu = timed(query, 5), processor_ms(query, 3)
             say(
                 f"year of 3 symbols: {name}",
                 f"{spread(times)}, processor {cpu:.0f} ms",
             )
+
+
+def fetch(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    connection.sql(sql).to_arrow_table()
+
+
+def count_minutes(path: Path, symbols: list[str] | None = None, *, check: bool = True) -> None:
+    with connect(path, symbols=symbols, check=check) as connection:
+        connection.sql("SELECT count(*) FROM minutes").fetchall()
 
 
 def importing(path: Path, trades: int) -> None:
@@ -193,7 +218,7 @@ def importing(path: Path, trades: int) -> None:
         (
             taken(lambda: connection.sql(EXACT_SQL.format(csv=csv)).to_arrow_table()),
             taken(lambda: read_minutes(parse_archive(archive), staging)),
-            taken(lambda number=number: trio.run(import_whole, path / f"data-{number}", archive)),
+            taken(partial(trio.run, import_whole, path / f"data-{number}", archive)),
         )
         for number in range(ROUNDS)
     ]
@@ -258,7 +283,7 @@ def per_trade_sums(csv: Path) -> list[tuple[object, ...]]:
 
 
 async def import_whole(path: Path, archive: Path) -> None:
-    from candled.history.importing import import_archives
+    from candled.backfill.from_archive import import_archives
 
     await import_archives(path, [archive], exchange="benchmark")
 

@@ -25,18 +25,18 @@ import trio
 from trio_websocket import open_websocket_url
 
 from benchmarks.header import header
+from candled.config.settings import DaemonSettings
+from candled.daemon.pipeline import open_pipeline
 from candled.domain.event import BarEvent
 from candled.engine.engine import Engine
-from candled.engine.rollup import RollUp
-from candled.feed.interface import ExchangeDescription, Instrument, SourceUnavailableError
-from candled.feed.websocket import connect_tcp
-from candled.logs import configure_logging
-from candled.pipeline import open_pipeline
-from candled.settings import DaemonSettings
+from candled.feed.adapter import ExchangeDescription, Instrument
+from candled.feed.errors import SourceUnavailableError
+from candled.feed.transport.tcp import connect_tcp
 from candled.stream.grpc.encoder import encode_send_time, encode_sequence, encode_shared
 from candled.stream.hub import Hub
 from candled.stream.message import Message
 from candled.stream.subscription import Selection
+from candled.telemetry.logging import configure_logging
 
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "PEPEUSDT")
 TARGET_PER_SECOND: Final = 15_000
@@ -98,6 +98,9 @@ async def bare(url: str, trades: int) -> Clock:
 class NoSource:
     """A REST side that never answers, so that only the stream is measured."""
 
+    weight_used = 0
+    weight_limit = 3000
+
     async def server_time(self) -> int:
         raise SourceUnavailableError("not here")
 
@@ -112,18 +115,25 @@ class NoHistory:
     """Nothing is stored."""
 
     epoch = 1
+    history_id = "0" * 16
     stored_position = 0
 
     async def newest_bars(self) -> dict[str, Any]:
         return {}
 
-    async def bars(self, *_arguments: object) -> list[Any]:
+    async def bars(self, *_: Any, **__: Any) -> list[Any]:
         return []
 
-    async def incomplete_bars(self, *_arguments: object) -> list[Any]:
+    async def incomplete_bars(self, *_: Any, **__: Any) -> list[Any]:
         return []
 
-    async def changed_since(self, *_arguments: object) -> list[Any]:
+    async def disputed(self, *_: Any) -> list[Any]:
+        return []
+
+    async def changed_since(self, *_: Any, **__: Any) -> list[Any]:
+        return []
+
+    async def symbols(self) -> list[str]:
         return []
 
 
@@ -157,10 +167,8 @@ async def candled(url: str, trades: int) -> Clock:
     """The whole way of a trade, as the daemon wires it."""
     clock = Clock()
     settings = DaemonSettings(symbols=SYMBOLS, stream_urls=(url,))
-    engine, rollup = Engine(), RollUp()
-    for symbol in SYMBOLS:
-        engine.add(symbol)
-    hub = Hub(clock=trio.current_time, snapshot=rollup.forming, symbols=lambda: SYMBOLS, stored=NoHistory())
+    engine = Engine(SYMBOLS)
+    hub = Hub(clock=trio.current_time, snapshot=engine.forming, symbols=lambda: SYMBOLS, stored=NoHistory())
     client = EncodingClient(trades, clock)
     subscription = hub.subscribe(Selection(), client)
     hub.go_live(subscription)
@@ -179,17 +187,17 @@ async def candled(url: str, trades: int) -> Clock:
             settings,
             description,
             engine,
-            rollup,
             source=NoSource(),  # type: ignore[arg-type]
             stored=NoHistory(),
             hub=hub,
+            unstored=hub.unstored,
             closed=send,
             connect=connect,
             rng=random.Random(1),
         ) as pipeline,
     ):
         await client.done.wait()
-        counted = sum(symbol.counts.trades for symbol in pipeline.engine.symbols.values())
+        counted = sum(symbol.trades for symbol in pipeline.engine.statistics().symbols)
         assert counted == trades, f"{counted} of {trades} trades counted"
         assert pipeline.feed.counts.dropped_batches == 0
     return clock

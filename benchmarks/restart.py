@@ -3,7 +3,7 @@
 usage: python -m benchmarks.restart [--kills N] [--output FILE]
 
 A daemon is killed at some moment of a running market and started again at once. The time ends when a stream has
-brought current bars of the busy symbols that hold every trade of the minute from its first one on, which the
+emitted current bars of the busy symbols that hold every trade of the minute from its first one on, which the
 exchange's REST side names.
 """
 
@@ -88,7 +88,7 @@ class Truth:
         key = bar.symbol, bar.open_time
         if key not in self._first_ids:
             start = int(bar.open_time.timestamp() * 1000)
-            query = {"symbol": bar.symbol, "startTime": start, "limit": 1}
+            query: dict[str, str | int] = {"symbol": bar.symbol, "startTime": start, "limit": 1}
             rows = self._asking.get(f"http://{self._exchange}/api/v3/aggTrades", params=query).json()
             self._first_ids[key] = int(rows[0]["f"])
         return self._first_ids[key]

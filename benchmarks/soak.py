@@ -20,6 +20,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import groupby
@@ -40,7 +41,7 @@ SETTLE_SECONDS = 180
 """How long the repair may take at the end."""
 SAMPLE_SECONDS = 10.0
 STEADY_PART = 0.4
-"""Of the time, the last so much without restarts."""
+"""Fraction of the time, at its end, without restarts."""
 WEIGHT: Final = 60_000
 """Request weight a minute: repairs of a fast market need more than those of a real one."""
 
@@ -170,7 +171,7 @@ def _metric(text: str, name: str) -> float:
 
 
 def live(stand: Stand, rng: random.Random, minutes: float, tally: Tally) -> None:
-    """Faults for so long, and restarts for the first part of it."""
+    """Cause faults for a time, and restarts in the first part of it."""
     begun = time.monotonic()
     end = begun + minutes * 60
     steady = end - minutes * 60 * STEADY_PART
@@ -275,8 +276,8 @@ def compare(stand: Stand) -> tuple[int, int, list[str]]:
                 count += 1
                 trades += row[8]
                 bar = stored.get((symbol, at))
-                names = ("open", "high", "low", "close", "volume", "quote_volume", "trade_count")
-                names += ("taker_buy_volume", "taker_buy_quote_volume")
+                names = [*("open", "high", "low", "close", "volume", "quote_volume", "trade_count")]
+                names += ["taker_buy_volume", "taker_buy_quote_volume"]
                 true = [Decimal(value) for value in (*row[1:6], row[7], row[8], row[9], row[10])]
                 if bar is None or [Decimal(bar[name]) for name in names] != true or not bar["complete"]:
                     wrong.append(f"{symbol} {at}: stored {bar}, kline {row}")
@@ -284,19 +285,26 @@ def compare(stand: Stand) -> tuple[int, int, list[str]]:
     return count, trades, wrong
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+def make_parser(module: str, description: str | None, rate: float) -> argparse.ArgumentParser:
+    """What every long run on a stand can be asked for."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{module}", description=description)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--speed", type=float, default=30.0)
-    parser.add_argument("--rate", type=float, default=0.1)
+    parser.add_argument("--rate", type=float, default=rate, help="of the exchange's trades")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="directory to leave the data and the logs in")
     parser.add_argument("--record", type=Path, help="file to write the record to as well")
-    options = parser.parse_args()
+    return parser
+
+
+def run_on_stand(
+    options: argparse.Namespace, speed: float, run: Callable[[Stand, float], tuple[str, list[str]]]
+) -> int:
+    """Print the record of a run, and keep it if that is asked for; exit status 1 if anything is wrong."""
     with tempfile.TemporaryDirectory() as directory:
-        stand = Stand(options.keep or Path(directory), options.speed, options.rate, options.seed)
+        stand = Stand(options.keep or Path(directory), speed, options.rate, options.seed)
+        stand.directory.mkdir(parents=True, exist_ok=True)
         try:
-            text, wrong = soak(stand, options.minutes)
+            text, wrong = run(stand, options.minutes)
         finally:
             stand.close()
     print(text)
@@ -305,9 +313,15 @@ def main() -> int:
     return bool(wrong)
 
 
+def main() -> int:
+    parser = make_parser("soak", __doc__, rate=0.1)
+    parser.add_argument("--speed", type=float, default=30.0)
+    options = parser.parse_args()
+    return run_on_stand(options, options.speed, soak)
+
+
 def soak(stand: Stand, minutes: float) -> tuple[str, list[str]]:
     """The record, and what is wrong."""
-    stand.directory.mkdir(parents=True, exist_ok=True)
     rng = random.Random(f"{stand.seed}/soak")
     tally = Tally()
     stand.start_exchange()
@@ -326,11 +340,11 @@ def soak(stand: Stand, minutes: float) -> tuple[str, list[str]]:
     if stand.client.poll() is not None:
         tally.wrong.append(f"the client ended by itself: {stand.client.returncode}")
     stop(stand, tally)
-    tally.wrong += [f"Traceback in {path.name}" for path in stand.directory.glob("*.log") if _has_traceback(path)]
+    tally.wrong += [f"Traceback in {path.name}" for path in stand.directory.glob("*.log") if has_traceback(path)]
     return record(stand, minutes, tally, count, trades, differing), [*tally.wrong, *differing]
 
 
-def _has_traceback(path: Path) -> bool:
+def has_traceback(path: Path) -> bool:
     text = path.read_text(errors="replace")
     return "Traceback" in text or '"exception"' in text
 
@@ -372,9 +386,9 @@ The last life, once a minute:
 def _life_row(samples: list[Sample]) -> str:
     """One life of the daemon."""
     first, last = samples[0], samples[-1]
-    most = max(sample.resident_mb for sample in samples)
+    highest = max(sample.resident_mb for sample in samples)
     return (
-        f"| {first.life} | {first.second:.0f} to {last.second:.0f} | {first.resident_mb:.0f} | {most:.0f} "
+        f"| {first.life} | {first.second:.0f} to {last.second:.0f} | {first.resident_mb:.0f} | {highest:.0f} "
         f"| {last.resident_mb:.0f} | {max(sample.tasks for sample in samples)} |"
     )
 

@@ -14,7 +14,7 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.fanout.crowd import measure_crowd
 from benchmarks.fanout.latency import measure_latency
@@ -22,6 +22,9 @@ from benchmarks.fanout.plot import bar_chart
 from benchmarks.fanout.text import as_text
 from benchmarks.fanout.throughput import SHAPES, measure_capacity, measure_steady
 from benchmarks.fanout.tick import SHARED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PARTS = ("capacity", "steady", "latency", "crowd")
 PACKAGES = ("grpclib", "h2", "trio", "trio-asyncio", "protobuf", "grpcio")
@@ -37,7 +40,7 @@ def main() -> None:
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {' '.join(unknown)}; choose from {' '.join(PARTS)}")
     quick = options.quick
-    measures = {
+    measures: dict[str, Callable[[], Any]] = {
         "capacity": lambda: measure_capacity(SHAPES[1:3], 1) if quick else measure_capacity(SHAPES, 3),
         "steady": lambda: measure_steady(SHAPES[1:3], 1.0, 1) if quick else measure_steady(SHAPES, 2.0, 3),
         "latency": lambda: measure_latency(2.0 if quick else 10.0),

@@ -135,7 +135,7 @@ class Latencies:
     """Seconds from a message's time of sending to its arrival.
 
     Args:
-        sample: one message in so many is decoded.
+        sample: every sample-th message is decoded.
     """
 
     def __init__(self, sample: int) -> None:

@@ -34,7 +34,7 @@ def measure_crowd(seconds: float, rounds: int) -> dict[str, Any]:
     for _ in range(rounds):
         alone.append(measure(seconds, with_others=False))
         crowded.append(measure(seconds, with_others=True))
-    result = {
+    result: dict[str, Any] = {
         "alone": {name: median(each[name] for each in alone) for name in alone[0]},
         "with_slow_and_frozen": {name: median(each[name] for each in crowded) for name in crowded[0]},
     }
@@ -75,11 +75,11 @@ def measure(seconds: float, *, with_others: bool) -> dict[str, float]:
             return min(len(watcher.closed) for watcher in watchers[:HEALTHY]) >= ticks // 10
 
         read_all(healthy, healthy_have_all, seconds + PATIENCE, read_slowly)
-        told = server.tell_received()
+        received = server.report_received()
         deadline = time.monotonic() + PATIENCE
         while (
             slow
-            and min(len(w.closed) for w in watchers[HEALTHY:]) < told["closed"]
+            and min(len(w.closed) for w in watchers[HEALTHY:]) < received["closed"]
             and time.monotonic() < deadline
         ):
             read_slowly()
@@ -87,13 +87,13 @@ def measure(seconds: float, *, with_others: bool) -> dict[str, float]:
         for client in [*healthy, *slow, *frozen]:
             client.sock.close()
     for watcher in watchers[: HEALTHY + len(slow)]:
-        if len(watcher.closed) != told["closed"] or watcher.closed != sorted(watcher.closed):
-            raise RuntimeError(f"{len(watcher.closed)} of {told['closed']} closed bars arrived")
+        if len(watcher.closed) != received["closed"] or watcher.closed != sorted(watcher.closed):
+            raise RuntimeError(f"{len(watcher.closed)} of {received['closed']} closed bars arrived")
     latencies = [latency for watcher in watchers[:HEALTHY] for latency in watcher.latencies]
     return {
         "p50_ms": quantile_ms(latencies, 0.5),
         "p99_ms": quantile_ms(latencies, 0.99),
-        "grown_mb": told["grown_mb"],
+        "grown_mb": received["grown_mb"],
         "slow_got_messages": float(sum(client.messages for client in slow)) / max(1, len(slow)),
     }
 

@@ -25,7 +25,7 @@ def measure_latency(seconds: float) -> dict[str, float]:
         began = time.monotonic()
         read_all(clients, lambda: len(arrived) >= trades * CLIENTS, seconds + PATIENCE)
         lasted = time.monotonic() - began
-        sent = {(symbol, trade_id): moment for symbol, trade_id, moment in server.tell_received()["sent"]}
+        sent = {(symbol, trade_id): moment for symbol, trade_id, moment in server.report_received()["sent"]}
         for client in clients:
             client.sock.close()
     latencies = [now - sent[symbol, trade_id] for symbol, trade_id, now in arrived if (symbol, trade_id) in sent]

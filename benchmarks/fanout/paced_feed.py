@@ -1,4 +1,4 @@
-"""A websocket server that sends made-up trades at a steady pace, and then tells when it sent each.
+"""A websocket server that sends made-up trades at a steady pace, and then reports when it sent each.
 
 usage: python -m benchmarks.fanout.paced_feed TRADES TRADES_PER_SECOND   prints its port, and at the end the times
 """

@@ -15,31 +15,31 @@ PATIENCE = 60.0
 
 
 class Running:
-    """A server that told its port."""
+    """A server that has printed its port."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
-        self.port: int = self.hear()["port"]
+        self.port: int = self.read_line()["port"]
 
-    def hear(self) -> dict[str, Any]:
+    def read_line(self) -> dict[str, Any]:
         """The next line that it prints."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the server ended: {self._process.args}")
-        told: dict[str, Any] = json.loads(line)
-        return told
+            raise RuntimeError(f"the server ended: {self._process.args!r}")
+        content: dict[str, Any] = json.loads(line)
+        return content
 
-    def tell_arrived(self, ticks: int) -> None:
-        """Tell it that so many more ticks have arrived everywhere."""
+    def report_arrived(self, ticks: int) -> None:
+        """Report that this many more ticks have arrived everywhere."""
         assert self._process.stdin is not None
         self._process.stdin.write("." * ticks)
         self._process.stdin.flush()
 
-    def tell_received(self) -> dict[str, Any]:
-        """Tell it that the clients have everything; what it answers."""
+    def report_received(self) -> dict[str, Any]:
+        """Report that the clients have everything; return its answer."""
         print("received", file=self._process.stdin, flush=True)
-        return self.hear()
+        return self.read_line()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The servers that are measured. Each waits for its streams, then tells them ticks.
+"""The servers that are measured. Each waits for its streams, then sends them ticks.
 
 At a steady pace; or, with a pace of 0, as fast as the clients take them: a dot on standard input says that one
 more tick has arrived everywhere, and no more than a few are ever on their way. Once the clients have everything a
@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from candled.domain.event import BarEvent
 from candled.stream.grpc.encoder import encode_send_time, encode_sequence
 
 ON_THEIR_WAY_MAX = 8
-"""Ticks that a server may be ahead of its clients: so many keep it busy, and none queues more than these."""
+"""Ticks that a server may be ahead of its clients: enough to keep it busy, and the most that queue."""
 
 
 def say(**fields: Any) -> None:
@@ -83,18 +84,25 @@ class NothingStored:
     """Nothing ever waits to be stored either."""
 
     epoch = 1
+    history_id = "0" * 16
     stored_position = 1 << 62
 
-    async def bars(self, *_: Any) -> list[Any]:
+    async def bars(self, *_: Any, **__: Any) -> list[Any]:
         return []
 
-    async def changed_since(self, *_: Any) -> list[Any]:
+    async def changed_since(self, *_: Any, **__: Any) -> list[Any]:
         return []
 
     async def newest_bars(self) -> dict[str, Any]:
         return {}
 
-    async def incomplete_bars(self, *_: Any) -> list[Any]:
+    async def incomplete_bars(self, *_: Any, **__: Any) -> list[Any]:
+        return []
+
+    async def disputed(self, *_: Any) -> list[Any]:
+        return []
+
+    async def symbols(self) -> list[str]:
         return []
 
 
@@ -150,9 +158,9 @@ def candled(
             closed = 0
             for tick in range(ticks):
                 await pace.due(tick)
-                told = event(tick)
-                closed += told.bar.closed
-                hub.publish([told])
+                published = event(tick)
+                closed += published.bar.closed
+                hub.publish([published])
             await pace.received()
             say(
                 cpu_seconds=time.process_time() - before,
@@ -173,21 +181,18 @@ def daemon(streams: int, trades: int, rate: float) -> None:
     import trio
 
     from benchmarks.ingest import NoSource
+    from candled.config.settings import DaemonSettings
+    from candled.daemon.pipeline import open_pipeline
     from candled.engine.engine import Engine
-    from candled.engine.rollup import RollUp
-    from candled.feed.interface import ExchangeDescription, Instrument
-    from candled.feed.websocket import connect_tcp
-    from candled.logs import configure_logging
-    from candled.pipeline import open_pipeline
-    from candled.settings import DaemonSettings
+    from candled.feed.adapter import ExchangeDescription, Instrument
+    from candled.feed.transport.tcp import connect_tcp
+    from candled.telemetry.logging import configure_logging
 
     configure_logging("error", "console")
     symbols = ["BTCUSDT", "ETHUSDT", "PEPEUSDT"]
 
     async def main(port: int, feeder: "subprocess.Popen[str]") -> None:
-        engine, rollup = Engine(), RollUp()
-        for symbol in symbols:
-            engine.add(symbol)
+        engine = Engine(symbols)
         send, receive = trio.open_memory_channel[list[BarEvent]](100_000)
         description = ExchangeDescription("paced", {name: Instrument(name, "TRADING", 2, 6) for name in symbols})
         async with receive, open_stream_server(streams, symbols) as (hub, until_streams):
@@ -196,10 +201,10 @@ def daemon(streams: int, trades: int, rate: float) -> None:
                 DaemonSettings(symbols=tuple(symbols), stream_urls=(f"ws://127.0.0.1:{port}",)),
                 description,
                 engine,
-                rollup,
                 source=NoSource(),  # type: ignore[arg-type]
                 stored=NothingStored(),
                 hub=hub,
+                unstored=hub.unstored,
                 closed=send,
                 connect=connect_tcp,
                 rng=random.Random(1),
@@ -312,11 +317,11 @@ def opened_streams(client: socket.socket) -> list[int]:
 
 
 KINDS: dict[str, Callable[[int, int, float], None]] = {
-    "fast": lambda *args: candled(*args, tick_event),
-    "plain": lambda *args: candled(*args, tick_event, plain=True),
+    "fast": partial(candled, event=tick_event),
+    "plain": partial(candled, event=tick_event, plain=True),
     "grpc-aio": grpc_aio,
     "bare": bare,
-    "crowd": lambda *args: candled(*args, crowd_event),
+    "crowd": partial(candled, event=crowd_event),
     "daemon": daemon,
 }
 

@@ -82,19 +82,19 @@ def measure(start: Sequence[str], connections: int, streams: int, rate: float, t
     count = connections * streams
     wanted = ticks * count
     latencies = Latencies(sample=16)
-    told = 0
+    reported = 0
 
     with run_server([*start, str(count), str(ticks), str(rate)]) as server:
 
-        def tell() -> None:
-            nonlocal told
-            if arrived := latencies.count // count - told:
-                told += arrived
-                server.tell_arrived(arrived)
+        def report() -> None:
+            nonlocal reported
+            if arrived := latencies.count // count - reported:
+                reported += arrived
+                server.report_arrived(arrived)
 
         clients = [Connection(server.port, streams, latencies.take) for _ in range(connections)]
-        read_all(clients, lambda: latencies.count >= wanted, PATIENCE + (ticks / rate if rate else 0), tell)
-        cpu = server.tell_received()["cpu_seconds"]
+        read_all(clients, lambda: latencies.count >= wanted, PATIENCE + (ticks / rate if rate else 0), report)
+        cpu = server.report_received()["cpu_seconds"]
         for client in clients:
             client.sock.close()
     if latencies.count != wanted:

@@ -7,6 +7,7 @@ from candled.domain.event import BarEvent, BarEventKind
 from candled.domain.numbers import parse_units
 from candled.stream.grpc.encoder import encode_shared
 from candled.stream.message import message_of
+from candled.stream.resume import ResumeTokens
 
 _OPEN = 1_790_000_040_000_000
 _BAR = Bar(
@@ -30,7 +31,7 @@ _BAR = Bar(
 
 
 def tick_event(tick: int) -> BarEvent:
-    """One event, encoded anew each time as in life. A CLOSE, since no server may conflate that."""
+    """One event, encoded again each time, as in use. A CLOSE, since no server may conflate that."""
     bar = msgspec.structs.replace(_BAR, trade_count=1000 + tick % 9000)
     return BarEvent(BarEventKind.CLOSE, bar, _OPEN + 1_000_000, tick + 1)
 
@@ -50,4 +51,4 @@ def crowd_event(tick: int) -> BarEvent:
     return BarEvent(kind, bar, bar.open_time + 1_000_000, tick + 1)
 
 
-SHARED = encode_shared(message_of(tick_event(0)))
+SHARED = encode_shared(message_of(tick_event(0), ResumeTokens("0" * 16)))
