@@ -29,6 +29,7 @@ SEED: Final = 2
 BACKFILL: Final = "--backfill-hours=6"
 PATIENCE: Final = 150
 WIDTH, HEIGHT = 110, 30
+LIST_HEIGHT = 6
 METRICS: Final = re.compile(
     r"candled_(ready|trades_total|gaps_\w+|revisions_total|subscribers|stream_messages_total|queue_items|journal_bytes"
     r"|rest_weight_used|lag_seconds_(sum|count)|commit_seconds_(sum|count))\b"
@@ -68,7 +69,8 @@ async def chart_pictures(port: int, _exchange: RunningExchange, daemon: RunningD
             # A minute that has just begun makes a poor picture.
             await page.wait_for("candled.bars().at(-1).trade_count > 20", PATIENCE)
             await page.picture(IMAGES / f"{name}.png")
-    await trio.to_thread.run_sync(terminal_picture, daemon.grpc)
+    await trio.to_thread.run_sync(terminal_picture, "watch", "watch BTCUSDT", daemon.grpc, HEIGHT)
+    await trio.to_thread.run_sync(terminal_picture, "watch-list", "watch", daemon.grpc, LIST_HEIGHT)
     await trio.to_thread.run_sync(metrics_picture, daemon.http)
 
 
@@ -93,24 +95,27 @@ async def show(page: Page, daemon: RunningDaemon) -> None:
     """Open the chart and wait until it is full."""
     await page.open(f"http://{daemon.http}/")
     await page.wait_for("document.body.dataset.state === 'live' && candled.drawn().length >= 200", PATIENCE)
+    filled = "[...document.querySelectorAll('.watch-change')].every(cell => cell.textContent)"
+    await page.wait_for(f"document.getElementById('watchlist').hidden || {filled}", PATIENCE)
+    await page.wait_for("document.getElementById('notice').hidden", PATIENCE)
     await trio.sleep(0.5)  # for the last animation
 
 
-def terminal_picture(address: str) -> None:
+def terminal_picture(name: str, words: str, address: str, height: int) -> None:
     """``candled watch`` in tmux, as text with its colours."""
     tmux = ["tmux", "-L", "candled-pictures", "-f", "/dev/null"]
-    command = " ".join((*CANDLED, "watch", "BTCUSDT", "--address", address))
-    subprocess.run([*tmux, "new-session", "-d", "-x", str(WIDTH), "-y", str(HEIGHT), command], check=True)
+    command = " ".join((*CANDLED, words, "--address", address))
+    subprocess.run([*tmux, "new-session", "-d", "-x", str(WIDTH), "-y", str(height), command], check=True)
     try:
         shown = captured(tmux)
-        while "live" not in shown or "█" not in shown:
+        while "● live" not in Text.from_ansi(shown).plain:
             time.sleep(0.5)
             shown = captured(tmux)
     finally:
         subprocess.run([*tmux, "kill-server"], check=True)
-    save_svg("watch", "candled watch BTCUSDT", Text.from_ansi(shown))
+    save_svg(name, f"candled {words}", Text.from_ansi(shown))
     plain = Text.from_ansi(shown).plain
-    (IMAGES / "watch.txt").write_text(re.sub(r"[ \t]+$", "", plain, flags=re.MULTILINE) + "\n")
+    (IMAGES / f"{name}.txt").write_text(re.sub(r"[ \t]+$", "", plain, flags=re.MULTILINE) + "\n")
 
 
 def captured(tmux: list[str]) -> str:

@@ -31,7 +31,7 @@ print(bars.select("open_time", "open", "high", "low", "close", "volume", "comple
 
 
 # %% Live: the next few messages of the stream.
-async def next_messages(count):
+async def next_messages(count: int) -> pl.DataFrame:
     """As rows: what happened, when, and the closing price so far."""
     rows = []
     async with (
@@ -39,13 +39,10 @@ async def next_messages(count):
         client.stream_bars(symbols=["BTCUSDT"]) as messages,
     ):
         async for message in messages:
-            if message.bar is not None:
-                rows.append(
-                    {"kind": message.kind.value, "time": message.exchange_time, "close": message.bar.close}
-                )
+            rows.append({"kind": message.kind.value, "time": message.exchange_time, "close": message.bar.close})
             if len(rows) == count:
                 return pl.DataFrame(rows)
-    raise RuntimeError("a stream ends only when it is told to")
+    raise RuntimeError("the stream ended before enough messages came")
 
 
 print(trio.run(next_messages, 5))
