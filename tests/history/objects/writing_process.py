@@ -145,17 +145,29 @@ async def write(history: DurableHistory, bars: int) -> None:
         await history.store(events([*added, *revisions], position + 1))
         position += len(added) + len(revisions)
         await history.publish()
-        while await history.keep():
-            pass
+        await _keep(history)
+
+
+async def _keep(history: DurableHistory) -> None:
+    """Do the maintenance that is due: a step is due some time after the one before, however short the life."""
+    while await history.keep():
+        pass
 
 
 async def is_done(history: DurableHistory, uploader: Uploader, bucket: Bucket) -> bool:
-    """Whether the store has all, and nothing is left to delete; another process may have put it before."""
+    """Whether files are in order, the store has all, and nothing is left to delete.
+
+    Another process may have put it before.
+    """
     try:
         stored = await trio.to_thread.run_sync(list_files, bucket)
     except ObjectStoreError:
         return False
-    return set(history.live_files) <= set(stored) and uploader._wake_time() == math.inf
+    return (
+        set(history.live_files) <= set(stored)
+        and history._layout.wake_time() == math.inf
+        and uploader._wake_time() == math.inf
+    )
 
 
 async def main(life: Life) -> None:
@@ -178,6 +190,7 @@ async def main(life: Life) -> None:
                 print("fenced", flush=True)
                 return
             await trio.sleep(0.05)
+            await _keep(history)
         print("done", flush=True)
 
 
