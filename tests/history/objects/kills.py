@@ -137,7 +137,7 @@ class Round:
             else:
                 stalled = f"PUT /candled-test/{self.prefix}/{step.where}" if step.moment == "in" else ""
                 link.stalled = stalled.encode()
-                # One that the store takes once is never asked for again, and the link stalls the first one of its kind.
+                # What the store has is not put again, and the link stalls the first request of its kind.
                 is_only_one = step.where == "candled.json" or bool(stalled)
                 number = self.rng.choice((1, 2)) if attempt == 0 and not is_only_one else 1
                 status, _ = await lives.run(
