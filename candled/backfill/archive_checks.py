@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from candled.domain.bar import Bar
+from candled.domain.exactness import quote_volumes_fit
 from candled.domain.interval import MINUTE
 from candled.errors import UserError
 
@@ -154,6 +155,7 @@ def _refusal(bar: Bar) -> str | None:
         or not 0 <= bar.taker_buy_quote_volume <= bar.quote_volume
         or (bar.trade_count == 0) != (bar.volume == 0)
         or bar.trade_count < 0
+        or not quote_volumes_fit(bar)
     ):
         return "its numbers contradict each other"
     return None

@@ -23,6 +23,7 @@ from typing import Final
 
 import attrs
 
+from candled.domain.bar import Bar
 from candled.domain.numbers import DECIMALS, ONE
 
 SINGLE_FILLS_MIN: Final = 100
@@ -46,6 +47,23 @@ def aggregates_are_exact(price_decimals: int, quantity_decimals: int) -> bool:
         quantity_decimals: Decimals of the finest quantity that is possible.
     """
     return price_decimals + quantity_decimals <= DECIMALS
+
+
+def quote_volumes_fit(bar: Bar) -> bool:
+    """Decide whether the quote volumes of a bar can be sums of price x quantity within its range.
+
+    That holds for all its trades, those of buying takers, and the others. Each trade's product is truncated, by
+    less than a unit, so as many units as there are trades may be missing.
+    """
+    sides = (
+        (bar.volume, bar.quote_volume),
+        (bar.taker_buy_volume, bar.taker_buy_quote_volume),
+        (bar.volume - bar.taker_buy_volume, bar.quote_volume - bar.taker_buy_quote_volume),
+    )
+    return all(
+        bar.low * volume <= (quote + bar.trade_count) * ONE and quote * ONE <= bar.high * volume
+        for volume, quote in sides
+    )
 
 
 @attrs.define(slots=True)

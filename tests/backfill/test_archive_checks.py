@@ -97,7 +97,7 @@ async def test_other_packing_is_refused(tmp_path: Path, packing: int) -> None:
     path = tmp_path / f"AAAUSDT-trades-{DAY}.zip"
     with zipfile.ZipFile(path, "w", packing) as packed:
         packed.writestr(f"AAAUSDT-trades-{DAY}.csv", trades(100, 4))
-    with pytest.raises(UserError, match="packed otherwise"):
+    with pytest.raises(UserError, match="compressed by a method"):
         await take(tmp_path, path)
 
 
@@ -134,10 +134,21 @@ async def test_broken_packing_is_refused(tmp_path: Path, place: int) -> None:
 
 def test_unpacking_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small file that unpacks to very much is none of the archive's."""
-    monkeypatch.setattr(binance_archive, "_UNPACKED_BYTES", 1 << 12)
+    monkeypatch.setattr(binance_archive, "_UNPACKED_BYTES_MIN", 1 << 12)
     path = pack(tmp_path, f"AAAUSDT-trades-{DAY}", trades(100, 1) * 20_000)
     with pytest.raises(UserError, match="not a complete archive file"):
         binance_archive.read_minutes(binance_archive.parse_archive(path), tmp_path)
+
+
+@pytest.mark.parametrize("quote", ["14.9", "25.00000001"])
+async def test_klines_whose_quote_volume_lies_outside_their_range_are_refused(tmp_path: Path, quote: str) -> None:
+    """No trades between lowest and highest price add up to it."""
+    text = kline(0) + kline(1, quote=quote) + kline(2)
+    report, bars = await take(tmp_path, pack(tmp_path, "AAAUSDT-1m-2026-01", text))
+    assert [bar.open_time for bar in bars] == [START, START + 2 * MINUTE]
+    assert [(refusal.reason, refusal.count) for refusal in report.refused] == [
+        ("its numbers contradict each other", 1)
+    ]
 
 
 async def test_klines_off_the_minute_are_refused(tmp_path: Path) -> None:

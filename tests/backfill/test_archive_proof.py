@@ -26,7 +26,20 @@ def aggregate(price: str, quantity: str, first_id: int, last_id: int, time: int)
 
 def kline(minute: int, close: str, count: int) -> list[object]:
     time = START + minute * MINUTE
-    return [time, close, close, close, close, "1.0", time + MINUTE - 1, close, count, "0.5", "0.5", 0]
+    return [
+        time,
+        close,
+        close,
+        close,
+        close,
+        "1.0",
+        time + MINUTE - 1,
+        close,
+        count,
+        "0.5",
+        f"{float(close) / 2}",
+        0,
+    ]
 
 
 async def imported(path: Path, name: str, rows: list[list[object]]) -> tuple[list[Bar], ImportReport]:

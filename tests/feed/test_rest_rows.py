@@ -158,6 +158,16 @@ def test_aggregates_that_overlap_are_refused() -> None:
     assert [bad.reason for bad in page.refused] == [Refusal.TWO_TRUTHS] * 2
 
 
+def test_a_kline_may_lack_a_unit_of_quote_volume_for_each_trade() -> None:
+    """The exchange truncates price x quantity of each trade to eight decimals."""
+    price, quantity, trades = 3, 11_111_111, 7
+    volume, quote = f"0.{quantity * trades:08}", f"0.{price * quantity // 10**8 * trades:08}"
+    row = kline(0, **dict.fromkeys("ohlc", f"0.{price:08}"), v=volume, q=quote, V=volume, Q=quote)
+    assert decode_klines(body(row), "X", TIME * 1000).refused == ()
+    row = kline(0, **dict.fromkeys("ohlc", "1.0"), v="10.0", q="9.99999992", V="0.0", Q="0.0")
+    assert [bad.reason for bad in decode_klines(body(row), "X", TIME * 1000).refused] == [Refusal.KLINE]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -168,6 +178,12 @@ def test_aggregates_that_overlap_are_refused() -> None:
         ({"n": 0}, Refusal.KLINE),
         ({"V": "11.0"}, Refusal.KLINE),
         ({"Q": "21.0"}, Refusal.KLINE),
+        ({"q": "30.00000001"}, Refusal.KLINE),
+        ({"q": "9.9"}, Refusal.KLINE),
+        ({"Q": "4.9"}, Refusal.KLINE),
+        ({"Q": "15.00000001"}, Refusal.KLINE),
+        ({"V": "0.0"}, Refusal.KLINE),
+        ({"V": "9.9", "Q": "19.95"}, Refusal.KLINE),
         ({"h": "10000000000.0"}, Refusal.PRICE),
         ({"v": "1" * 21}, Refusal.QUANTITY),
         ({"q": "1" * 26}, Refusal.PRODUCT),

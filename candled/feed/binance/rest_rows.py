@@ -13,6 +13,7 @@ import attrs
 import msgspec
 
 from candled.domain.bar import NO_TRADE, Bar
+from candled.domain.exactness import quote_volumes_fit
 from candled.domain.interval import MINUTE
 from candled.domain.limits import (
     TRADE_ID_MAX,
@@ -320,7 +321,7 @@ def _kline(text: bytes, symbol: str) -> Bar | Refused:
             return Refused(units, excerpt(text), symbol, open_time=open_time)
         values.append(units)
     bar = _bar(symbol, open_time, values, row[8])
-    reason = implausible(bar)
+    reason = implausible(bar) or (None if quote_volumes_fit(bar) else Refusal.KLINE)
     return bar if reason is None else Refused(reason, excerpt(text), symbol, open_time=open_time)
 
 
