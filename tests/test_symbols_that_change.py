@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from candled.domain.interval import MINUTE
-from candled.feed.adapter import DELISTED, ExchangeDescription, Instrument
+from candled.feed.adapter import DELISTED, HINTS_MAX, ExchangeDescription, Instrument
 from candled.feed.instruments import DELISTED_EVERY, Change, Listings
 from tests.memory_daemon import SYMBOLS, MemoryDaemon, captured_logs, make_exchange, open_daemon_on
 
@@ -35,6 +35,15 @@ def test_missing_symbol_is_delisted_with_similar_names() -> None:
     assert change == Change("LUNAUSDT", "TRADING", DELISTED, ("LUNCUSDT",))
     assert not listings.is_listed("LUNAUSDT")
     assert listings.instruments["LUNAUSDT"].price_decimals == 2
+
+
+def test_names_are_suggested_for_the_first_of_many_unknown_symbols_only() -> None:
+    """To compare names takes time, and an exchange may call every symbol unknown at once."""
+    symbols = [f"A{number}USDT" for number in range(2000)]
+    others = described(**{f"B{number}USDT": "TRADING" for number in range(100_000)})
+    changes = Listings(described(**dict.fromkeys(symbols, "TRADING"))).learn(symbols, others)
+    assert [change.symbol for change in changes if change.near] == symbols[:HINTS_MAX]
+    assert [text for text in others.unknown(symbols) if "mean" in text] == others.unknown(symbols[:HINTS_MAX])
 
 
 def test_delisted_symbol_is_checked_rarely() -> None:

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 Connect = Callable[[str, int, bool], Awaitable["trio.abc.Stream"]]
 """Opens a byte stream to a host and port, with TLS or without: where tests put a network of their own."""
 
-
+COMPARED_MAX: Final = 5000
+"""Names that are compared with an unknown one; more than an exchange should list."""
+HINTS_MAX: Final = 3
+"""Unknown symbols for which others are suggested."""
 TRADING: Final = "TRADING"
 """Status of a symbol that can be traded."""
 DELISTED: Final = "DELISTED"
@@ -72,15 +75,23 @@ class ExchangeDescription:
             raise UnknownSymbolError(f"The exchange does not have the symbol {', '.join(unknown)}.")
 
     def unknown(self, symbols: Sequence[str]) -> list[str]:
-        """Return those of these symbols that it has not, each with the nearest ones that there are."""
-        return [
-            f"{symbol}{_hint(nearest(symbol, self.names))}" for symbol in symbols if symbol not in self.instruments
-        ]
+        """Return those of these symbols that it has not, the first ones with the nearest ones that there are."""
+        unknown = [symbol for symbol in symbols if symbol not in self.instruments]
+        near = nearest_to_each(unknown, self.names)
+        return [f"{symbol}{_hint(near[symbol])}" for symbol in unknown]
 
 
-def nearest(symbol: str, names: Sequence[str]) -> list[str]:
-    """Up to three names that look like this symbol's, the nearest first."""
-    return get_close_matches(symbol.upper(), names, n=3, cutoff=0.5)
+def nearest_to_each(symbols: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
+    """Return up to three names that look like each symbol's, the nearest first.
+
+    To compare names takes some 10 microseconds each, and an exchange may call every symbol unknown at once: names
+    beyond the first ``COMPARED_MAX``, and symbols beyond the first ``HINTS_MAX``, are not looked at.
+    """
+    compared = names[:COMPARED_MAX]
+    return {
+        symbol: get_close_matches(symbol.upper(), compared, n=3, cutoff=0.5) if place < HINTS_MAX else []
+        for place, symbol in enumerate(symbols)
+    }
 
 
 def _hint(near: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from candled.feed.adapter import (
     ExchangeDescription,
     Instrument,
     TradeSource,
-    nearest,
+    nearest_to_each,
 )
 from candled.feed.errors import FeedError, SourceRefusedError, SourceUnavailableError
 from candled.retry import Backoff
@@ -87,9 +87,10 @@ class Listings:
             described = description.instruments.get(symbol) or attrs.evolve(known, status=DELISTED)
             self._instruments[symbol] = described
             if described.status != known.status:
-                near = nearest(symbol, description.names) if described.status == DELISTED else ()
-                changes.append(Change(symbol, known.status, described.status, tuple(near)))
-        return changes
+                changes.append(Change(symbol, known.status, described.status))
+        delisted = [change.symbol for change in changes if change.now == DELISTED]
+        near = nearest_to_each(delisted, description.names)
+        return [attrs.evolve(change, near=tuple(near.get(change.symbol, ()))) for change in changes]
 
 
 async def fetch_exchange_info(
@@ -136,11 +137,12 @@ def keep_unlisted(
     """
     description.check([symbol for symbol in symbols if symbol not in stored])
     gone = [symbol for symbol in symbols if symbol not in description.instruments]
+    near = nearest_to_each(gone, description.names)
     for symbol in gone:
         _log.error(
             "the exchange does not have this symbol any more: take it out of the settings, or its new name in",
             symbol=symbol,
-            names_like_it=nearest(symbol, description.names),
+            names_like_it=near[symbol],
         )
     # Nothing says how fine its numbers were: with the most decimals no sum of aggregates counts as exact.
     unlisted = {symbol: Instrument(symbol, DELISTED, DECIMALS, DECIMALS) for symbol in gone}

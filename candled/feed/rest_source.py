@@ -22,6 +22,8 @@ from candled.feed.transport.reasons import printable, why_unreachable
 SILENCE_SECONDS: Final = 10.0
 """Longest wait for an answer to begin, or to go on."""
 MEBIBYTE: Final = 1 << 20
+_INLINE_BYTES: Final = MEBIBYTE // 4
+"""Longest answer that is decoded where it is read: a page of 1,000 rows, which takes some milliseconds."""
 _KEEPALIVE_SECONDS: Final = 20.0
 """How long an idle connection is kept for the next request."""
 _log = structlog.get_logger(__name__)
@@ -196,8 +198,8 @@ class RestSource:
             raise SourceUnavailableError(f"an answer of more than {endpoint.bytes_max} bytes")
 
 
-def read_answer(answer: Answer, decode: Callable[[bytes], _T]) -> _T:
-    """Decode the body of an answer that is none of a refusal.
+async def read_answer(answer: Answer, decode: Callable[[bytes], _T]) -> _T:
+    """Decode the body of an answer that is none of a refusal; a long one in a thread, so that trades go on.
 
     Raises:
         SourceUnavailableError: its status says that it is no answer.
@@ -206,7 +208,9 @@ def read_answer(answer: Answer, decode: Callable[[bytes], _T]) -> _T:
     if answer.status != 200:
         raise SourceUnavailableError(f"status {answer.status}")
     try:
-        return decode(answer.body)
+        if len(answer.body) <= _INLINE_BYTES:
+            return decode(answer.body)
+        return await trio.to_thread.run_sync(decode, answer.body)
     except ValueError as error:
         raise UnreadableAnswerError(f"an answer that makes no sense: {printable(str(error))}") from error
 

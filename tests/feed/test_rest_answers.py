@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -16,8 +17,10 @@ from trio.testing import MockClock
 from candled.domain.refusal import Refusal
 from candled.feed.binance.headers import WEIGHT_MAX, retry_after, used_weight
 from candled.feed.binance.rest import BinanceRest, open_rest
-from candled.feed.errors import SourceRefusedError, SourceUnavailableError
+from candled.feed.binance.rest_rows import decode_klines
+from candled.feed.errors import SourceRefusedError, SourceUnavailableError, UnreadableAnswerError
 from candled.feed.headers import RETRY_SECONDS_MAX
+from candled.feed.rest_source import Answer, read_answer
 
 Parts = Callable[[], AsyncIterator[bytes]]
 NOW = 1_700_000_000_000_000
@@ -118,6 +121,21 @@ async def test_a_body_byte_by_byte_ends_in_time(asked: str, autojump_clock: Mock
         with pytest.raises(SourceUnavailableError, match=r"no end of its answer"):
             await ASKED[asked](rest)
         assert trio.current_time() - began <= 120
+
+
+@pytest.mark.parametrize(
+    ("length", "is_here"), [(1000, True), (200_000, True), (500_000, False), (2_000_000, False)]
+)
+async def test_long_answers_are_decoded_in_a_thread(length: int, is_here: bool) -> None:
+    """To decode some megabytes takes a tenth of a second and more, in which no trade would be read."""
+    thread = await read_answer(Answer(200, {}, b" " * length), lambda _body: threading.get_ident())
+    assert (thread == threading.get_ident()) == is_here
+
+
+async def test_a_long_answer_without_sense_is_unreadable() -> None:
+    """What is raised in the thread is what is raised here."""
+    with pytest.raises(UnreadableAnswerError, match="makes no sense"):
+        await read_answer(Answer(200, {}, b"[" * (1 << 20)), lambda body: decode_klines(body, "X", 0))
 
 
 async def test_a_big_answer_has_time_while_it_comes(autojump_clock: MockClock) -> None:

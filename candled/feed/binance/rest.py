@@ -221,7 +221,7 @@ class BinanceRest(RestSource):
             self._slow_down(answer, self._stated_wait(answer, now), header.RETRY_SECONDS)
         if 400 <= answer.status < 500:
             _refuse(answer)
-        return read_answer(answer, decode)
+        return await read_answer(answer, decode)
 
     def _stated_wait(self, answer: Answer, now: float) -> Reading:
         """Read how long the exchange wants to be left alone."""

@@ -186,7 +186,7 @@ class CoinbaseRest(RestSource):
             _refuse(answer)
         if (embedded := answer.headers.get(_EMBEDDED)) is not None:
             self._embedded = printable(embedded[:200].decode("utf-8", "replace"))
-        return read_answer(answer, decode)
+        return await read_answer(answer, decode)
 
 
 def _refuse(answer: Answer) -> NoReturn:
