@@ -48,12 +48,12 @@ class Coverage:
         "_price_unit",
         "_quantity_unit",
         "_stated",
-        "_testimony",
         "continuity",
         "finest",
         "newest_id",
         "on_dispute",
         "on_doubt",
+        "testimony",
         "wanted_start",
     )
 
@@ -66,8 +66,9 @@ class Coverage:
         """Called with the time of the oldest aggregate that need not sum up like its fills after all."""
         self.on_dispute: Callable[[int], None] = _ignore_doubt
         """Called with each time that is stated of a trade whose values are disputed."""
-        self._testimony = Testimony()
-        self._stated = self._testimony.stated
+        self.testimony = Testimony()
+        """The values of the newest trades."""
+        self._stated = self.testimony.stated
         self.finest = FinestDecimals()
         """By which aggregates are judged."""
         self._price_unit = self._quantity_unit = ONE
@@ -94,7 +95,7 @@ class Coverage:
 
     def _compare(self, trade: Trade) -> None:
         """Dispute a trade that came again if it is stated otherwise now."""
-        before = self._testimony.contradicted(trade)
+        before = self.testimony.contradicted(trade)
         if before is not None and not self.continuity.is_disputed(trade.first_id, trade.last_id):
             self.continuity.dispute(trade.first_id, trade.last_id, two_truths(before, trade))
             self.on_dispute(before.time)

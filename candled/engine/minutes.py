@@ -234,14 +234,6 @@ class MinuteBuilder:
             self._forming = minute
         return minute
 
-    def contradictions(self, trade: Trade) -> list[int]:
-        """Open times of the minutes whose ids say that this trade's time is wrong, or theirs are."""
-        open_time = ONE_MINUTE.floor(trade.time)
-        before, after = self.window.id_before(open_time), self.window.id_after(open_time)
-        if before < trade.first_id and (after is None or after > trade.last_id):
-            return []
-        return self.window.beyond(open_time, trade.first_id, trade.last_id) or [open_time]
-
     def doubt(self, open_times: Iterable[int]) -> None:
         """Let these minutes never be complete: the exchange contradicts itself about their trades."""
         self._doubted.update(open_times)

@@ -24,6 +24,7 @@ from candled.engine.coverage import Coverage
 from candled.engine.id_watch import ORDER_TOLERANCE, Claim, IdWatch, ids_within
 from candled.engine.minutes import MinuteBuilder
 from candled.engine.statistics import SymbolStatistics
+from candled.engine.time_order import contradictions
 
 DOUBTS_KEPT: Final = 100
 """Trades that contradict others and are listed, the newest."""
@@ -152,7 +153,7 @@ class SymbolEngine:
 
     def contradictions(self, trade: Trade) -> list[int]:
         """Open times of the minutes whose trades say that this one's time is wrong, or theirs are."""
-        found = self.minutes.contradictions(trade)
+        found = contradictions(trade, self.minutes.window, self.coverage)
         if self.last_trade is not None and self.is_id_behind(trade):
             return sorted({*found, ONE_MINUTE.floor(self.last_trade.time)})
         return found

@@ -26,6 +26,11 @@ class Testimony:
         self.stated: dict[int, Trade] = {}
         """By slot; who counts a trade puts it there."""
 
+    def statement(self, trade_id: int) -> Trade | None:
+        """Return the trade that was counted with this first id, if it is remembered."""
+        stated = self.stated.get(trade_id & SLOT)
+        return stated if stated is not None and stated.first_id == trade_id else None
+
     def contradicted(self, trade: Trade) -> Trade | None:
         """Return what the trade was stated to be before, if that differs from this statement."""
         before = self.stated.get(trade.first_id & SLOT)

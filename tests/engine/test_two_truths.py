@@ -160,4 +160,4 @@ def test_memory_is_bounded() -> None:
     """However many trades there were, the number remembered is limited."""
     engine = begun()
     engine.handle(live(*(trade(number, 1) for number in range(1, 3 * REMEMBERED))), 0.0)
-    assert len(engine.symbols["X"].coverage._testimony.stated) == REMEMBERED
+    assert len(engine.symbols["X"].coverage.testimony.stated) == REMEMBERED
