@@ -1,5 +1,6 @@
 """What the rows of an archive prove, and what they cannot."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -25,21 +26,8 @@ def aggregate(price: str, quantity: str, first_id: int, last_id: int, time: int)
 
 
 def kline(minute: int, close: str, count: int) -> list[object]:
-    time = START + minute * MINUTE
-    return [
-        time,
-        close,
-        close,
-        close,
-        close,
-        "1.0",
-        time + MINUTE - 1,
-        close,
-        count,
-        "0.5",
-        f"{float(close) / 2}",
-        0,
-    ]
+    time, half = START + minute * MINUTE, str(Decimal(close) / 2)
+    return [time, close, close, close, close, "1.0", time + MINUTE - 1, close, count, "0.5", half, 0]
 
 
 async def imported(path: Path, name: str, rows: list[list[object]]) -> tuple[list[Bar], ImportReport]:
