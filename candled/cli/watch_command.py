@@ -45,7 +45,8 @@ def command(
     The colour of a bar is its direction; `?` marks a closed bar that is not complete, `*` a revised one. When the
     stream is not fresh, the screen says so and is dimmed. Several symbols begin as a list, a row each: last price,
     and change, high, low and volume of 24 hours. Keys: Enter for the chart of a row, `l` for the list, `a` for all
-    charts, left and right for the symbol, `+` and `-` for the interval, `?` for all keys, `q` to quit.
+    charts, left and right for the symbol, `+` and `-` for the interval, `i` for averages (SMA, EMA, VWAP), `?` for
+    all keys, `q` to quit. A click opens a row's chart; hold Shift to select text, or press `m`.
     """
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     screen = on_terminal and not plain and not closed_only

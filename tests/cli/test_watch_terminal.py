@@ -129,6 +129,23 @@ def test_watch_lists_symbols_and_opens_their_charts(tmp_path: Path, width: int, 
             window.gone()
 
 
+def test_watch_takes_clicks_and_draws_averages(tmp_path: Path) -> None:
+    """A click on a row opens its chart, ``i`` draws an average; at the end the terminal has its mouse again."""
+    with demo(tmp_path, "--speed", "60") as daemon:
+        command = (*CANDLED, "watch", "--address", daemon.grpc, "; exec sleep 100")
+        with terminal(f"candled-mouse-{daemon.process.pid}", *command) as window:
+            screen = window.shows("● live", "BTCUSDT", "ETHUSDT", "PEPEUSDT")
+            assert window.tmux("display-message", "-p", "#{mouse_sgr_flag}") == "1\n"
+            row = next(number for number, line in enumerate(screen.splitlines(), 1) if "PEPEUSDT" in line)
+            window.tmux("send-keys", "-l", f"\x1b[<0;5;{row}M\x1b[<0;5;{row}m")
+            screen = window.shows("candled 1m", "● live", "PEPEUSDT", "█")
+            assert "BTCUSDT" not in screen
+            window.tmux("send-keys", "i")
+            window.shows("SMA 20", "•")
+            window.tmux("send-keys", "q")
+            until(lambda: window.tmux("display-message", "-p", "#{mouse_sgr_flag}") == "0\n")
+
+
 def test_watch_in_a_dumb_terminal_prints_lines(tmp_path: Path) -> None:
     """A terminal without cursor control gets one line for each message."""
     with demo(tmp_path, "--speed", "60") as daemon:

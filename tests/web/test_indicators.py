@@ -97,7 +97,7 @@ async def test_numbers_as_text(page: Page) -> None:
                 assert await page.evaluate(code) == expected, call
 
 
-@pytest.mark.parametrize("period", [1, 2, 3, 20])
+@pytest.mark.parametrize("period", [1, 2, 3, 20, 51])
 async def test_averages_are_exact(page: Page, period: int) -> None:
     """Simple averages and the exponential one agree with fractions in every digit, over two days."""
     bars = bars_from(MIDNIGHT - 100 * MINUTE, 300)

@@ -7,12 +7,24 @@ the screen only; every printed number comes from the exact decimals.
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from decimal import Decimal
+from itertools import accumulate
 from typing import Final
 
 from rich.text import Text
 
+from candled.cli.watch.indicators import Indicator, values
 from candled.cli.watch.model import Watch
-from candled.cli.watch.values import DOUBT, DOWN, QUIET, UP, count_decimals, dimmed, show_price, show_short
+from candled.cli.watch.values import (
+    AVERAGE,
+    DOUBT,
+    DOWN,
+    QUIET,
+    UP,
+    count_decimals,
+    dimmed,
+    show_price,
+    show_short,
+)
 from candled.client import Bar
 
 PITCH: Final = 2
@@ -28,11 +40,9 @@ def draw_charts(watch: Watch, width: int, height: int, *, dim: bool, zone: tzinf
     """Draw the shown symbols one below the other: as candles, or where there is no room, a line each."""
     shown = watch.shown
     lines: list[Text] = []
-    if shown and height // len(shown) >= _PANE_HEIGHT_MIN:
-        share, extra = divmod(height, len(shown))
-        for index, symbol in enumerate(shown):
-            tall = share + (1 if index < extra else 0)
-            lines += _pane(watch.bars(symbol), symbol, watch.interval, width, tall, dim=dim, zone=zone)
+    if heights := _pane_heights(len(shown), height):
+        for symbol, tall in zip(shown, heights, strict=True):
+            lines += _pane(watch, symbol, width, tall, dim=dim, zone=zone)
         return lines
     lines += [_row(watch.bars(symbol), symbol, width) for symbol in shown[:height]]
     if len(shown) > height:
@@ -40,12 +50,29 @@ def draw_charts(watch: Watch, width: int, height: int, *, dim: bool, zone: tzinf
     return lines
 
 
-def _pane(
-    bars: Sequence[Bar], symbol: str, interval: str, width: int, height: int, *, dim: bool, zone: tzinfo
-) -> list[Text]:
+def chart_at(watch: Watch, height: int, line: int) -> int | None:
+    """Return the index of the symbol that is drawn on a line of the charts, from 0 on; None if none is."""
+    heights = _pane_heights(len(watch.shown), height) or [1] * min(len(watch.shown), height)
+    ends = list(accumulate(heights))
+    if not ends or line >= ends[-1]:
+        return None
+    place = next(place for place, end in enumerate(ends) if line < end)
+    return place if watch.selected is None else watch.selected
+
+
+def _pane_heights(count: int, height: int) -> list[int]:
+    """Return the lines of each pane; empty if they do not fit."""
+    if count == 0 or height // count < _PANE_HEIGHT_MIN:
+        return []
+    share, extra = divmod(height, count)
+    return [share + (1 if place < extra else 0) for place in range(count)]
+
+
+def _pane(watch: Watch, symbol: str, width: int, height: int, *, dim: bool, zone: tzinfo) -> list[Text]:
     """Draw one symbol: a title, candles with a price axis, marks, volume, times."""
+    bars = watch.bars(symbol)
     if not bars:
-        waiting = Text.assemble((symbol, "bold"), (f"  no {interval} bar yet", QUIET))
+        waiting = Text.assemble((symbol, "bold"), (f"  no {watch.interval} bar yet", QUIET))
         return [waiting, *[Text()] * (height - 1)]
     decimals = max(count_decimals(bar.close) for bar in bars[-50:])
     decimals = max(decimals, *(count_decimals(bar.open) for bar in bars[-50:]))
@@ -55,8 +82,10 @@ def _pane(
     volume_rows = 3 if height >= 16 else 2 if height >= 10 else 1
     time_rows = 1 if height >= 9 else 0
     candle_rows = height - 2 - volume_rows - time_rows
-    lines = [_title(bars, symbol, decimals, width, zone)]
-    lines += _candles(seen, candle_rows, labels_width, decimals, width, dim=dim)
+    averages = values(watch.indicator, bars)
+    average = None if watch.indicator is Indicator.NONE else (watch.indicator.value, averages[-1])
+    lines = [_title(bars, symbol, decimals, width, zone, average)]
+    lines += _candles(seen, averages[-count:], candle_rows, labels_width, decimals, width, dim=dim)
     lines.append(_marks(seen, dim=dim))
     lines += _volumes(seen, volume_rows, dim=dim)
     if time_rows:
@@ -64,21 +93,41 @@ def _pane(
     return lines
 
 
-def _title(bars: Sequence[Bar], symbol: str, decimals: int, width: int, zone: tzinfo) -> Text:
-    """Describe the newest bar, as far as there is room; a number is never truncated."""
+def _title(
+    bars: Sequence[Bar],
+    symbol: str,
+    decimals: int,
+    width: int,
+    zone: tzinfo,
+    average: tuple[str, Decimal | None] | None,
+) -> Text:
+    """Describe the newest bar, as far as there is room; a number is never truncated.
+
+    Args:
+        bars: Of the symbol, at least one.
+        symbol: Its name.
+        decimals: Of its prices.
+        width: Columns of the screen.
+        zone: Time zone.
+        average: Name and newest value of what is drawn over the candles.
+    """
     bar = bars[-1]
     line = Text.assemble((symbol, "bold"), "  ", (show_price(bar.close, decimals), f"bold {_style(bar)}"))
     parts = [Text(f"{bar.open_time.astimezone(zone):%H:%M}", style=QUIET)]
     if bar.closed and not bar.complete:
         parts.append(Text("incomplete", style=DOUBT))
-    for name, value in (
+    if average is not None:
+        name, value = average
+        shown = "too few bars" if value is None else show_price(value, decimals)
+        parts.append(Text.assemble((f"{name} ", AVERAGE), shown))
+    for name, text in (
         ("O", show_price(bar.open, decimals)),
         ("H", show_price(bar.high, decimals)),
         ("L", show_price(bar.low, decimals)),
         ("vol", show_short(bar.volume)),
         ("trades", f"{bar.trade_count:,}"),
     ):
-        parts.append(Text.assemble((f"{name} ", QUIET), value))
+        parts.append(Text.assemble((f"{name} ", QUIET), text))
     if bar.revision:
         parts.append(Text(f"revision {bar.revision}", style="cyan"))
     for part in parts:
@@ -89,7 +138,14 @@ def _title(bars: Sequence[Bar], symbol: str, decimals: int, width: int, zone: tz
 
 
 def _candles(
-    bars: Sequence[Bar], rows: int, labels_width: int, decimals: int, width: int, *, dim: bool
+    bars: Sequence[Bar],
+    averages: Sequence[Decimal | None],
+    rows: int,
+    labels_width: int,
+    decimals: int,
+    width: int,
+    *,
+    dim: bool,
 ) -> list[Text]:
     top, bottom = max(bar.high for bar in bars), min(bar.low for bar in bars)
     halves = rows * 2
@@ -100,14 +156,16 @@ def _candles(
         return round(float((top - price) / span) * (halves - 1)) if span else halves // 2
 
     columns = []
-    for bar in bars:
+    for bar, average in zip(bars, averages, strict=True):
         body = half(max(bar.open, bar.close)), half(min(bar.open, bar.close))
-        columns.append(((half(bar.high), half(bar.low)), body, dimmed(_style(bar), dim=dim)))
+        dotted = half(average) // 2 if average is not None and bottom <= average <= top else None
+        columns.append(((half(bar.high), half(bar.low)), body, dimmed(_style(bar), dim=dim), dotted))
     lines = []
     for row in range(rows):
         line = Text()
-        for wick, body, style in columns:
-            line.append(_cell(wick, body, row * 2), style=style).append(" " * (PITCH - 1))
+        for wick, body, style, dotted in columns:
+            line.append(_cell(wick, body, row * 2), style=style)
+            line.append("•" if dotted == row else " ", style=dimmed(AVERAGE, dim=dim)).append(" " * (PITCH - 2))
         line.append(" " * (width - labels_width - line.cell_len))
         lines.append(line)
     newest = bars[-1]

@@ -14,6 +14,9 @@ HELP: Final = (
     ("+ -  ↑ ↓", "in a chart: longer or shorter interval"),
     ("1 … 9", "chart of that symbol"),
     ("a", "charts of all symbols"),
+    ("i", "in a chart: SMA 20, EMA 50, VWAP, none"),
+    ("mouse", "click: a row, a chart; wheel: select a row"),
+    ("m", "leave the mouse to the terminal, or take it"),
     ("?", "this help; ? Esc Enter close it"),
     ("q  Ctrl-C", "quit"),
     ("", ""),
@@ -30,12 +33,16 @@ class Effect(Enum):
     QUIT = "quit"
     OTHER_INTERVAL = "other interval"
     """The bars of another interval are to be streamed."""
+    OTHER_MOUSE = "other mouse"
+    """The mouse is to be left to the terminal, or taken."""
 
 
 def obey(watch: Watch, key: str) -> Effect:
     """Change the view as a key says."""
     if key == "q":
         return Effect.QUIT
+    if key == "m":
+        return Effect.OTHER_MOUSE
     match watch.view:
         case View.HELP:
             if key in ("?", "escape", "enter"):
@@ -45,6 +52,9 @@ def obey(watch: Watch, key: str) -> Effect:
             return Effect.NOTHING
         case View.CHARTS if (by := {"+": 1, "=": 1, "up": 1, "-": -1, "down": -1}.get(key)) is not None:
             return Effect.OTHER_INTERVAL if watch.other_interval(by) else Effect.NOTHING
+        case View.CHARTS if key == "i":
+            watch.indicator = watch.indicator.next
+            return Effect.NOTHING
     match key:
         case "?":
             watch.open_help()
@@ -65,9 +75,9 @@ def obey(watch: Watch, key: str) -> Effect:
 
 def _obey_in_list(watch: Watch, key: str) -> bool:
     match key:
-        case "down" | "j":
+        case "down" | "j" | "wheel down":
             watch.move_cursor(1)
-        case "up" | "k":
+        case "up" | "k" | "wheel up":
             watch.move_cursor(-1)
         case "enter":
             watch.select(watch.cursor)
@@ -76,3 +86,16 @@ def _obey_in_list(watch: Watch, key: str) -> bool:
         case _:
             return False
     return True
+
+
+def obey_click(watch: Watch, symbol: int | None) -> None:
+    """Change the view as a click says: it opens the chart of a symbol, or closes the help.
+
+    Args:
+        watch: The model.
+        symbol: Index of the symbol whose row or chart was clicked; None: no symbol's.
+    """
+    if watch.view is View.HELP:
+        watch.close_help()
+    elif symbol is not None:
+        watch.select(symbol)

@@ -29,10 +29,7 @@ class _Cell:
 
 def draw_list(watch: Watch, width: int, height: int, *, dim: bool) -> list[Text]:
     """Draw the part of the list that has the cursor, with a head and, if it has more parts, a foot."""
-    room = max(height - 1, 1)
-    if len(watch.symbols) > room:
-        room = max(height - 2, 1)
-    start = watch.cursor // room * room
+    start, room = _part(watch, height)
     symbols = watch.symbols[start : start + room]
     rows = [_row(watch, symbol) for symbol in symbols]
     columns, gap = _fitting(rows, width)
@@ -43,6 +40,21 @@ def draw_list(watch: Watch, width: int, height: int, *, dim: bool) -> list[Text]
         foot = f" {start + 1} to {start + len(symbols)} of {len(watch.symbols)}"
         lines += [*[Text()] * (room - len(symbols)), Text(foot, style=QUIET)]
     return lines
+
+
+def row_at(watch: Watch, height: int, line: int) -> int | None:
+    """Return the index of the symbol on a line of the list, from 0 on; None if there is none."""
+    start, room = _part(watch, height)
+    index = start + line - 1
+    return index if start <= index < min(start + room, len(watch.symbols)) else None
+
+
+def _part(watch: Watch, height: int) -> tuple[int, int]:
+    """Return the index of the first symbol that is shown, and for how many there is room."""
+    room = max(height - 1, 1)
+    if len(watch.symbols) > room:
+        room = max(height - 2, 1)
+    return watch.cursor // room * room, room
 
 
 def _row(watch: Watch, symbol: str) -> dict[str, _Cell]:

@@ -6,16 +6,16 @@ from typing import Final
 
 from rich.text import Text
 
-from candled.cli.watch.chart import MARK_INCOMPLETE, MARK_REVISED, draw_charts
+from candled.cli.watch.chart import MARK_INCOMPLETE, MARK_REVISED, chart_at, draw_charts
 from candled.cli.watch.control import HELP
-from candled.cli.watch.day_list import MARK_NOT_LIVE, draw_list
+from candled.cli.watch.day_list import MARK_NOT_LIVE, draw_list, row_at
 from candled.cli.watch.model import Trust, View, Watch
 from candled.cli.watch.values import DOUBT, QUIET, UP
 
-_ASCII: Final = str.maketrans("▁▂▃▄▅▆▇█▀│╵╷●○←→↑↓▸", "__..::##'|',*o<>^v>")
+_ASCII: Final = str.maketrans("▁▂▃▄▅▆▇█▀│╵╷●○←→↑↓▸•", "__..::##'|',*o<>^v>-")
 """What stands for each drawn character where the terminal takes ASCII only."""
 _KEYS: Final = {
-    View.CHARTS: "←/→ symbol   a all   l list   +/- interval   ? help   q quit",
+    View.CHARTS: "←/→ symbol   l list   +/- interval   i SMA   ? help   q quit",
     View.LIST: "↑/↓ select   Enter chart   l charts   ? help   q quit",
     View.HELP: "? back   q quit",
 }
@@ -38,6 +38,26 @@ def draw(watch: Watch, width: int, height: int, *, now: float, zone: tzinfo) -> 
     for line in lines:
         line.truncate(width)
     return lines
+
+
+def symbol_at(watch: Watch, height: int, line: int) -> int | None:
+    """Return the index of the symbol whose row or chart is drawn on a line of the screen; None if none is.
+
+    Args:
+        watch: What is drawn.
+        height: Lines of the screen.
+        line: From 0 on.
+    """
+    room = max(height - 2, 0)
+    if not 1 <= line <= room:
+        return None
+    match watch.view:
+        case View.LIST:
+            return row_at(watch, room, line - 1)
+        case View.CHARTS:
+            return chart_at(watch, room, line - 1)
+        case View.HELP:
+            return None
 
 
 def to_ascii(lines: Sequence[Text]) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 import attrs
 
 from candled.cli.watch.day import Day
+from candled.cli.watch.indicators import Indicator
 from candled.client import Bar
 from candled.domain.interval import INTERVALS
 
@@ -59,6 +60,8 @@ class Watch:
     selected: int | None = None
     """Index of the one symbol whose chart is shown; None for all."""
     view: View = View.CHARTS
+    indicator: Indicator = Indicator.NONE
+    """Drawn over the candles of every chart."""
     cursor: int = 0
     """Index of the symbol that is selected in the list."""
     day: Day = attrs.field(factory=Day)

@@ -15,10 +15,10 @@ from rich.live import Live
 from candled.cli import parts
 from candled.cli.address_option import Target
 from candled.cli.watch.chart import PITCH
-from candled.cli.watch.control import Effect, obey
+from candled.cli.watch.control import Effect, obey, obey_click
 from candled.cli.watch.day import DAY_INTERVAL, WINDOW
-from candled.cli.watch.frame import draw, to_ascii
-from candled.cli.watch.keys import key_mode, read_keys
+from candled.cli.watch.frame import draw, symbol_at, to_ascii
+from candled.cli.watch.keys import Click, Mouse, key_mode, read_keys
 from candled.cli.watch.model import BARS_MAX, View, Watch
 from candled.client import Heartbeat, Kind, Message, TrioClient
 from candled.domain.interval import DAY, INTERVALS
@@ -54,8 +54,10 @@ class Screen:
     async def run(self) -> None:
         """Show until ``q`` is pressed."""
         descriptor = sys.stdin.fileno()
+        mouse = Mouse(sys.stdout)
         with (
             key_mode(descriptor),
+            mouse.taken(),
             Live(console=self._console, screen=True, auto_refresh=False, transient=True) as live,
         ):
             async with trio.open_nursery() as nursery:
@@ -64,7 +66,7 @@ class Screen:
                 nursery.start_soon(self._follow_status)
                 nursery.start_soon(self._follow_size)
                 nursery.start_soon(self._redraw, live)
-                await self._obey_keys(descriptor)
+                await self._obey_keys(descriptor, mouse)
                 nursery.cancel_scope.cancel()
 
     def _news(self) -> None:
@@ -89,15 +91,20 @@ class Screen:
             async for _ in resizes:
                 self._news()
 
-    async def _obey_keys(self, descriptor: int) -> None:
+    async def _obey_keys(self, descriptor: int, mouse: Mouse) -> None:
         async for key in read_keys(descriptor):
-            match obey(self._watch, key):
-                case Effect.QUIT:
-                    return
-                case Effect.OTHER_INTERVAL:
-                    self._streaming.cancel()
-                case Effect.NOTHING:
-                    pass
+            if isinstance(key, Click):
+                obey_click(self._watch, symbol_at(self._watch, self._console.size.height, key.line))
+            else:
+                match obey(self._watch, key):
+                    case Effect.QUIT:
+                        return
+                    case Effect.OTHER_INTERVAL:
+                        self._streaming.cancel()
+                    case Effect.OTHER_MOUSE:
+                        mouse.toggle()
+                    case Effect.NOTHING:
+                        pass
             self._news()
 
     async def _keep_streaming(self) -> None:

@@ -7,6 +7,7 @@ UP: Final = "green"
 DOWN: Final = "red"
 DOUBT: Final = "yellow"
 QUIET: Final = "bright_black"
+AVERAGE: Final = "magenta"
 
 
 def count_decimals(value: Decimal) -> int:

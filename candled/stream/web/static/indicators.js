@@ -34,7 +34,7 @@ export function ema(period) {
     step({ begin, average }, bar) {
       if (average === null) {
         const [state, value] = first.step(begin, bar);
-        return [{ begin: state, average: value === null ? null : value * GUARD }, value];
+        return [{ begin: state, average: value === null ? null : divide(state.sum * GUARD, BigInt(period)) }, value];
       }
       const next = average + divide(2n * (units(bar.close) * GUARD - average), BigInt(period + 1));
       return [{ begin, average: next }, divide(next, GUARD)];
