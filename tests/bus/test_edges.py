@@ -70,7 +70,7 @@ async def test_a_token_is_valid_at_every_edge(tmp_path: Path) -> None:
         live: dict[str, list[Message]] = {}
 
         async def follow(address: str) -> None:
-            live[address] = await closed(address, 9)
+            live[address] = await closed(address, 24)  # three minutes close 8 bars, and they begin apart
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(follow, one.grpc)
