@@ -42,7 +42,7 @@ class EngineMissingData:
         engine = self._engine.symbols.get(symbol)
         return engine.countable() if engine else []
 
-    def has_claim(self, symbol: str) -> bool:
+    def has_candidate(self, symbol: str) -> bool:
         """See ``MissingData``."""
         engine = self._engine.symbols.get(symbol)
         return engine is not None and engine.ids.ready is not None

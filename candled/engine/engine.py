@@ -301,20 +301,20 @@ class Engine:
         self._reloads = [needed for needed in self._reloads if needed.symbol != symbol]
 
     def _judge_ids(self, symbol: str, newest: Trade) -> SymbolEngine:
-        """Judge claims by the exchange's newest trade; return the symbol's engine, a new one after a reset."""
+        """Judge candidates by the exchange's newest trade; return the symbol's engine, a new one after a reset."""
         engine = self.symbols[symbol]
         horizon = engine.continuity.horizon
         match engine.ids.judge(newest, engine.last_trade, horizon):
-            case IdsJumped(claim):
-                engine.continuity.exists(claim.last.last_id)
-            case IdsReset(claim):
+            case IdsJumped(candidate):
+                engine.continuity.exists(candidate.last.last_id)
+            case IdsReset(candidate):
                 self._ending[symbol] = engine
                 engine = self._make_symbol(symbol)
-                engine.begin_epoch(claim, horizon)
+                engine.begin_epoch(candidate, horizon)
                 engine.coverage.take_over(self._ending[symbol].coverage.finest)
                 self.symbols[symbol] = engine
                 self._id_epochs[symbol] += 1
-                self.new_epochs.append(IdEpoch(symbol, horizon, claim.first.first_id))
+                self.new_epochs.append(IdEpoch(symbol, horizon, candidate.first.first_id))
                 self._next_end = None
         return engine
 

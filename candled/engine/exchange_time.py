@@ -35,7 +35,7 @@ so that a lead closes no bar before its end."""
 SLACK_SECONDS: Final = 0.25
 """The same in local seconds, for an accelerated exchange: what scheduling adds to a message's way."""
 LATE_SECONDS: Final = 10
-"""A message that is later than that (exchange seconds) supports no claim."""
+"""A message that is later than that (exchange seconds) says nothing of the time."""
 _DRIFT: Final = 0.0002
 """By which two real clocks may differ: microseconds in a microsecond."""
 STALE_SECONDS: Final = 60
@@ -62,7 +62,7 @@ _ALIKE: Final = 1.1
 _SAME: Final = 1.25
 """Rates that differ by less are one: over short times they are not exact."""
 _NEAR: Final = 10
-"""Slacks by which the exchange's clock may disagree with the line and still be a witness against far claims."""
+"""Slacks by which the exchange's clock may disagree with the line and still be a witness against far readings."""
 _HEAL: Final = 3
 """Readings in a row that must agree before a source leaves quarantine."""
 _VOTE_SECONDS: Final = 3.0
@@ -478,9 +478,9 @@ class ExchangeTime:
             self._move(self._of(server, local), local)
             self._provisional = True
 
-    def _clock_was_asked(self, claiming: Iterable[Source], local: float) -> bool:
+    def _clock_was_asked(self, agreeing: Iterable[Source], local: float) -> bool:
         """Whether the exchange's clock never answered, or has since these sources agreed, or had the time to."""
-        server, begun = self._server, max(each.since for each in claiming)
+        server, begun = self._server, max(each.since for each in agreeing)
         return server.even == 0 or server.local >= begun or local - begun >= _SERVER_WAIT_SECONDS
 
     def _fresh_ahead(self, local: float) -> list[Source]:
@@ -746,9 +746,9 @@ class ExchangeTime:
     def _outnumber_on_time(self, limit: int, local: float) -> bool:
         """Whether more symbols say what the exchange's clock says than what the line says."""
         slack = self._slack_at(local)
-        claims = [self._of(each, local) for each in self._fresh_symbols(local)]
-        against = sum(claim > limit + slack for claim in claims)
-        return len(claims) - against > against
+        times = [self._of(each, local) for each in self._fresh_symbols(local)]
+        against = sum(time > limit + slack for time in times)
+        return len(times) - against > against
 
     def _cluster(self, sources: Iterable[Source], width: int, local: float) -> list[Source]:
         """The largest group of sources whose readings lie within a width of each other."""

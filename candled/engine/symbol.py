@@ -21,7 +21,7 @@ from candled.domain.trade import Trade
 from candled.engine.builder import BarBuilder, MakeBuilder
 from candled.engine.continuity import NEW, GapBook, Sighting
 from candled.engine.coverage import Coverage
-from candled.engine.id_watch import ORDER_TOLERANCE, Claim, IdWatch, ids_within
+from candled.engine.id_watch import ORDER_TOLERANCE, Candidate, IdWatch, ids_within
 from candled.engine.minutes import MinuteBuilder
 from candled.engine.statistics import SymbolStatistics
 from candled.engine.time_order import contradictions
@@ -158,16 +158,19 @@ class SymbolEngine:
             return sorted({*found, ONE_MINUTE.floor(self.last_trade.time)})
         return found
 
-    def begin_epoch(self, claim: Claim, horizon: int) -> None:
+    def begin_epoch(self, candidate: Candidate, horizon: int) -> None:
         """Begin after a reset of the trade ids: the first bar is that of the next minute.
 
         Args:
-            claim: The first trades of the new epoch.
+            candidate: The first trades of the new epoch.
             horizon: Highest id of the epoch before.
         """
-        self.minutes.begin_after(claim.last, ONE_MINUTE.floor(claim.last.time) + MINUTE)
-        self._newest_id, self.last_trade = claim.last.last_id, claim.last
-        first_id, moment = claim.first.first_id, datetime.fromtimestamp(claim.first.time // MICROSECONDS, UTC)
+        self.minutes.begin_after(candidate.last, ONE_MINUTE.floor(candidate.last.time) + MINUTE)
+        self._newest_id, self.last_trade = candidate.last.last_id, candidate.last
+        first_id, moment = (
+            candidate.first.first_id,
+            datetime.fromtimestamp(candidate.first.time // MICROSECONDS, UTC),
+        )
         self._doubts[first_id, first_id] = f"trade ids were reset here, after {horizon}, at {moment}"
 
     def rewind(self, exchange_time: int) -> None:

@@ -147,7 +147,7 @@ class TradeGate:
             self._hold(trade, received)
             return False
         if engine.is_id_too_far(trade.last_id, trade.time):
-            engine.ids.claim(trade, engine.last_trade)
+            engine.ids.note(trade, engine.last_trade)
             return False
         if trade.is_placeholder:
             return True  # it takes an id and no place in time
@@ -158,7 +158,7 @@ class TradeGate:
             self._refuse(trade, TimeRefusal.EVENT)
             return False
         if is_behind:
-            engine.ids.claim(trade, engine.last_trade)
+            engine.ids.note(trade, engine.last_trade)
         is_ahead = (
             newest is not None and newest.last_id < trade.first_id and trade.time < newest.time - ORDER_TOLERANCE
         )

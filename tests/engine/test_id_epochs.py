@@ -16,7 +16,7 @@ from candled.domain.interval import MINUTE
 from candled.domain.limits import ID_JUMP_MAX
 from candled.domain.status import GapState
 from candled.engine.engine import Engine
-from candled.engine.id_watch import CLAIM_TRADES, FILLED_MAX
+from candled.engine.id_watch import CANDIDATE_TRADES, FILLED_MAX
 from candled.engine.restoring import of_newest_epoch
 from tests.engine.oracle import agreed
 from tests.engine.test_trade_times import START, arrive, begun, gaps, newest, repaired, summaries, trade
@@ -25,7 +25,7 @@ OLD = 5_000_000
 """Ids of the epoch before."""
 
 
-def later(engine: Engine, first_id: int, *, second: float, trades: int = CLAIM_TRADES) -> list[BarEvent]:
+def later(engine: Engine, first_id: int, *, second: float, trades: int = CANDIDATE_TRADES) -> list[BarEvent]:
     """Trades in a row, half a second apart, that each come by themselves."""
     events = []
     for number in range(trades):
@@ -53,8 +53,8 @@ def test_one_id_far_ahead_is_no_gap(wrong: int) -> None:
     engine = begun()
     arrive(engine, trade(11, 2), trade(wrong, 3), local=3.0)
     assert gaps(engine) == []
-    events = later(engine, 12, second=4) + arrive(engine, trade(12 + CLAIM_TRADES, 61), local=61.0)
-    assert summaries(events) == [("CLOSE", 0, True, 2 + CLAIM_TRADES)]
+    events = later(engine, 12, second=4) + arrive(engine, trade(12 + CANDIDATE_TRADES, 61), local=61.0)
+    assert summaries(events) == [("CLOSE", 0, True, 2 + CANDIDATE_TRADES)]
     assert engine.statistics().symbols[0].ids_refused == 1
 
 
@@ -115,7 +115,7 @@ def test_reset_ids_begin_an_epoch(first_id: int) -> None:
 def test_few_lower_ids_are_no_epoch() -> None:
     """A handful of lower ids does not begin a new epoch."""
     engine = with_old_ids()
-    later(engine, 7, second=30, trades=CLAIM_TRADES - 1)
+    later(engine, 7, second=30, trades=CANDIDATE_TRADES - 1)
     assert "X" not in engine.symbols_to_repair
     engine.handle(NewestTradeStated("X", trade(10, 31)), 32.0)
     assert engine.statistics().id_epochs == {}
@@ -132,13 +132,13 @@ def test_lower_ids_beside_old_ones_are_no_epoch() -> None:
     assert summaries(arrive(engine, trade(OLD + 20, 61), local=61.0)) == [("CLOSE", 0, True, 20)]
 
 
-def test_scattered_wrong_ids_are_no_claim() -> None:
+def test_scattered_wrong_ids_are_no_candidate() -> None:
     """After a reset nothing continues the old ids: wrong ids now and then never add up to one."""
     engine = with_old_ids()
-    for number in range(3 * CLAIM_TRADES):
+    for number in range(3 * CANDIDATE_TRADES):
         arrive(engine, trade(7 + number, 30 + 4 * number), local=30.0 + 4 * number)
         arrive(engine, trade(OLD + 20 + number, 32 + 4 * number), local=32.0 + 4 * number)
-    assert engine.statistics().symbols[0].ids_refused == 3 * CLAIM_TRADES
+    assert engine.statistics().symbols[0].ids_refused == 3 * CANDIDATE_TRADES
     assert engine.symbols["X"].ids.ready is None
 
 
@@ -154,10 +154,10 @@ def test_outdated_newest_trade_begins_no_epoch(first_id: int) -> None:
     assert summaries(arrive(engine, trade(OLD + 21, 61), local=61.0)) == [("CLOSE", 0, True, 21)]
 
 
-def test_late_trades_of_low_ids_are_no_claim() -> None:
+def test_late_trades_of_low_ids_are_no_candidate() -> None:
     """What a repair or a slow connection brings late has an old time."""
     engine = with_old_ids()
-    for number in range(2 * CLAIM_TRADES):
+    for number in range(2 * CANDIDATE_TRADES):
         arrive(engine, trade(OLD + number, 1 + number), local=30.0, event=1 + number)
     assert engine.symbols["X"].ids.ready is None
     assert engine.statistics().symbols[0].ids_refused == 0
@@ -169,7 +169,7 @@ def test_epoch_is_recognised_at_a_restart() -> None:
     (event,) = arrive(first, trade(OLD + 20, 61), local=61.0)
     engine = agreed(Engine(), START + MINUTE)
     engine.handle(SymbolAdded("X", [event.bar]), 0.0)
-    for number in range(CLAIM_TRADES):
+    for number in range(CANDIDATE_TRADES):
         arrive(engine, trade(100 + number, 3_600 + number), local=3_540.0 + number, event=3_600 + number)
     engine.handle(NewestTradeStated("X", trade(104, 3_604)), 3_545.0)
     arrive(engine, trade(105, 3_661), local=3_601.0, event=3_661)

@@ -151,7 +151,7 @@ class Lacks:
     def forming_from(self, symbol: str) -> int | None:
         return None
 
-    def has_claim(self, symbol: str) -> bool:
+    def has_candidate(self, symbol: str) -> bool:
         return False
 
     def countable(self, symbol: str) -> list[tuple[int, int]]:

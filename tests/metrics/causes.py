@@ -17,7 +17,7 @@ from candled.domain.feed_event import DecimalsStated, FeedEvent, NewestTradeStat
 from candled.domain.interval import MINUTE
 from candled.domain.trade import Trade
 from candled.engine.engine import Engine
-from candled.engine.id_watch import CLAIM_TRADES
+from candled.engine.id_watch import CANDIDATE_TRADES
 from candled.feed.adapter import Decoded, Instrument
 from candled.feed.binance.adapter import ADAPTER
 from candled.feed.feed import Feed
@@ -90,7 +90,7 @@ async def an_id_is_far_ahead(_directory: Path) -> dict[str, float]:
 
 async def ids_are_reset(_directory: Path) -> dict[str, float]:
     engine = engine_given([trade(10**9, 10**9)])
-    for number in range(CLAIM_TRADES):
+    for number in range(CANDIDATE_TRADES):
         later = trade(number, number, time=START + 2_000_000 + number)
         engine.handle(TradesArrived([later], {"BTCUSDT": START + 4_000_000}, 4.0), 4.0)
     engine.handle(NewestTradeStated("BTCUSDT", later), 4.0)

@@ -33,7 +33,7 @@ class MissingData(Protocol):
     def countable(self, symbol: str) -> list[tuple[int, int]]:
         """Runs of closed minutes, by first and last open time, whose klines may account for the ids they lack."""
 
-    def has_claim(self, symbol: str) -> bool:
+    def has_candidate(self, symbol: str) -> bool:
         """Whether trades came whose ids cannot follow those known, so that the newest trade is wanted."""
 
     def time_before(self, symbol: str, trade_id: int) -> int | None:

@@ -85,7 +85,7 @@ class Need:
     """What one symbol lacks now, and can be asked for."""
 
     symbol: str
-    claims: bool = False
+    has_candidate: bool = False
     """Whether ids came that cannot follow those known."""
     starts: bool = False
     """Whether its first bar waits for the trade before it."""
@@ -207,7 +207,7 @@ def _rank(step: Step | None, need: Need) -> tuple[bool, bool, bool, float]:
 def _step(need: Need, capabilities: Capabilities, ways: RepairWays) -> Step | None:
     """The next step for one symbol."""
     weights = capabilities.weights
-    if need.claims:
+    if need.has_candidate:
         return Step(need.symbol, Way.NEWEST, weights.trades)
     if need.starts:
         return Step(need.symbol, Way.START, weights.aggregates)

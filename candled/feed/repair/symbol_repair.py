@@ -97,13 +97,13 @@ class SymbolRepair:
         has_closed = bool(gaps) and (forming_from is None or gaps[0][0] < forming_from)
         starts = missing_data.wanted_start(symbol) is not None and not self.attempts.waits(Way.START, now)
         settles = self._is_worth_settling(now)
-        claims = missing_data.has_claim(symbol) and not self.attempts.waits(Way.NEWEST, now)
-        if not (claims or starts or settles or has_closed or (early and gaps)):
+        has_candidate = missing_data.has_candidate(symbol) and not self.attempts.waits(Way.NEWEST, now)
+        if not (has_candidate or starts or settles or has_closed or (early and gaps)):
             return None
         instrument = self._context.instruments.get(symbol)
         return Need(
             symbol=symbol,
-            claims=claims,
+            has_candidate=has_candidate,
             starts=starts,
             settles=settles,
             gaps=gaps,
@@ -205,7 +205,7 @@ class SymbolRepair:
         newest = await self._source.newest(self._symbol)
         if newest is not None:
             await self._submit(NewestTradeStated(self._symbol, newest))
-        return not self._missing_data.has_claim(self._symbol)
+        return not self._missing_data.has_candidate(self._symbol)
 
     async def _find_start(self) -> bool:
         open_time = self._missing_data.wanted_start(self._symbol)
