@@ -227,7 +227,7 @@ export class Plot {
   }
 
   #column(bar) {
-    return { time: seconds(bar), value: Number(bar.volume), color: `${rising(bar) ? this.colors.up : this.colors.down}80` };
+    return { time: seconds(bar), value: Number(bar.volume), color: this.colors[rising(bar) ? "up-column" : "down-column"] };
   }
 
   #mark(bar, isCorrected) {

@@ -23,5 +23,5 @@ export const color = (name) => getComputedStyle(document.documentElement).getPro
 
 // The colours that the canvas needs, by name.
 export const palette = () => Object.fromEntries(
-  ["page", "line", "label", "text", "quiet", "up", "down", "doubt", "revised"].map((name) => [name, color(name)]),
+  ["page", "line", "label", "text", "quiet", "up", "down", "up-column", "down-column", "doubt", "revised"].map((name) => [name, color(name)]),
 );
