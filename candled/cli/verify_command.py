@@ -12,6 +12,7 @@ import click
 from candled.cli import parts
 from candled.cli.output import plain_value, write_rows
 from candled.cli.progress import progress_bar
+from candled.cli.query_interrupt import ending_on_ctrl_c
 from candled.cli.settings_options import config_option, data_dir_setting, exchange_setting, load_daemon_settings
 from candled.cli.stored_history_option import stored_history_options
 from candled.cli.times import parse_time, tz_option
@@ -75,13 +76,14 @@ def command(
 def _verify(source: Path | parts.StoredHistory, klines: "list[Bar]", fields: Sequence[str]) -> "list[Finding]":
     from candled.history.verify import verify
 
+    guard = ending_on_ctrl_c
     with progress_bar("files") as progress, parts.interruptible():
         if isinstance(source, Path):
-            return verify(source, klines=klines, compared=fields, progress=progress)
+            return verify(source, klines=klines, compared=fields, progress=progress, guard=guard)
         from candled.history.objects.verifying import verify_stored
 
         cache = parts.open_history_cache(source)
-        return verify_stored(cache.bucket, cache, klines=klines, compared=fields, progress=progress)
+        return verify_stored(cache.bucket, cache, klines=klines, compared=fields, progress=progress, guard=guard)
 
 
 def _klines(settings: DaemonSettings, source: Path | parts.StoredHistory, since: datetime) -> "list[Bar]":

@@ -6,11 +6,13 @@ Works on files only, even while a daemon runs. Blocking.
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import duckdb
 
 from candled.domain.bar import Bar
 from candled.domain.event import BarEvent, BarEventKind
@@ -30,6 +32,9 @@ from candled.history.unfillable import Unfillable, read_unfillable
 
 Progress = Callable[[int, int, str], None]
 """Called with files done, files in total, and the name of the current file."""
+
+Guard = Callable[[duckdb.DuckDBPyConnection], AbstractContextManager[object]]
+"""Called with the connection of the checks, and entered while they run: what interrupts them."""
 
 PRICES_AND_VOLUME: Final = ("open", "high", "low", "close", "volume")
 """What every exchange's kline states."""
@@ -81,6 +86,7 @@ def verify(
     klines: Iterable[Bar] = (),
     compared: Sequence[str] = NINE_FIELDS,
     progress: Progress = lambda _done, _all, _what: None,
+    guard: Guard = nullcontext,
 ) -> list[Finding]:
     """Return every finding in a data directory, by symbol and time; empty if it is intact.
 
@@ -89,6 +95,7 @@ def verify(
         klines: The exchange's own 1-minute bars, to compare the stored ones with.
         compared: Names of the fields that its klines state.
         progress: Called for each file read.
+        guard: Entered while the bars are checked.
 
     Raises:
         DataDirectoryError: it is not a readable data directory.
@@ -101,7 +108,7 @@ def verify(
     sealed = [paths.file_path(root, file) for file in whole if isinstance(file, Segment)]
     recent = [paths.file_path(root, file) for file in whole if isinstance(file, Recent)]
     listed = {"sealed": sealed, "recent": recent}
-    return damaged + check_files(root, listed, list(klines), compared, read_unfillable(root))
+    return damaged + check_files(root, listed, list(klines), compared, read_unfillable(root), guard)
 
 
 def check_files(
@@ -110,6 +117,7 @@ def check_files(
     klines: Sequence[Bar],
     compared: Sequence[str],
     unfillable: Sequence[Unfillable] = (),
+    guard: Guard = nullcontext,
 ) -> list[Finding]:
     """Return what is wrong with the bars in undamaged files.
 
@@ -119,8 +127,11 @@ def check_files(
         klines: The exchange's own 1-minute bars, to compare the stored ones with.
         compared: Names of the fields that its klines state.
         unfillable: Which trades the exchange does not have.
+        guard: Entered while the bars are checked.
     """
-    return _Checks(root, listed["sealed"], listed["recent"], unfillable).run(klines, compared)
+    with database.open_memory_database() as connection, guard(connection):
+        checks = _Checks(connection, root, listed["sealed"], listed["recent"], unfillable)
+        return checks.run(klines, compared)
 
 
 def find_damaged(root: Path, progress: Progress = lambda _done, _all, _what: None) -> list[Finding]:
@@ -215,10 +226,15 @@ class _Checks:
     """The checks in SQL over all readable files."""
 
     def __init__(
-        self, root: Path, sealed: Sequence[Path], recent: Sequence[Path], unfillable: Sequence[Unfillable]
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        root: Path,
+        sealed: Sequence[Path],
+        recent: Sequence[Path],
+        unfillable: Sequence[Unfillable],
     ) -> None:
         self._unfillable = unfillable
-        self._connection = database.open_memory_database()
+        self._connection = connection
         sealed_files = [paths.escape(str(path)) for path in sealed or [paths.empty_segment(root)]]
         recent_files = [paths.escape(str(path)) for path in recent or [paths.empty_recent(root)]]
         self._sealed = sql.sealed_rows(sql.file_list(sealed_files))
@@ -232,13 +248,10 @@ class _Checks:
         )
 
     def run(self, klines: Sequence[Bar], compared: Sequence[str]) -> list[Finding]:
-        try:
-            found = [*self._duplicates(), *self._holes(), *self._ids()]
-            found += [*self._incomplete(), *self._contradictions()]
-            if klines:
-                found += self._compared(klines, compared)
-        finally:
-            self._connection.close()
+        found = [*self._duplicates(), *self._holes(), *self._ids()]
+        found += [*self._incomplete(), *self._contradictions()]
+        if klines:
+            found += self._compared(klines, compared)
         return sorted(found, key=lambda finding: (finding.symbol, finding.start or 0))
 
     def _duplicates(self) -> Iterable[Finding]:

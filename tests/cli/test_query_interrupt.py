@@ -103,6 +103,36 @@ def test_ctrl_c_ends_the_check_of_files(directory: Path, words: tuple[str, ...])
         assert end(process, after_seconds=0.0) == ""
 
 
+_LONG_CHECK = f"""
+from candled.history import verify
+def long(checks):
+    checks._connection.execute("{_NUMBERS}")
+    print("checking", flush=True)
+    return checks._rows("SELECT 1 FROM n p, n q, n r, n s WHERE sin(p.x * q.x) + sin(r.x * s.x) > 3")
+verify._Checks._holes = long
+{_COMMAND}
+"""
+_SLOW_READING = f"""
+import time
+from candled.history import verify
+def slow(*_):
+    print("checking", flush=True)
+    for _ in range(600):
+        time.sleep(0.1)
+verify.find_damaged = slow
+{_COMMAND}
+"""
+
+
+@pytest.mark.parametrize(("code", "after_seconds"), [(_LONG_CHECK, 0.5), (_SLOW_READING, 0.0)])
+def test_ctrl_c_ends_verify(directory: Path, code: str, after_seconds: float) -> None:
+    """Between two files, and in the middle of a query that finds nothing: status 130 and no output."""
+    with command(code, "verify", "--data-dir", str(directory)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "checking\n"
+        assert end(process, after_seconds) == ""
+
+
 def test_interrupts_end_with_the_context() -> None:
     """Afterwards signals go where they went before, and no thread is left."""
     with duckdb.connect() as connection:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Final
 
 from candled.domain.bar import Bar
@@ -12,7 +13,7 @@ from candled.history.objects.keys import SET_ASIDE, key_of
 from candled.history.objects.restoring import list_files, select_live
 from candled.history.objects.unfillable_record import read_stored
 from candled.history.segments.names import Recent, Segment
-from candled.history.verify import NINE_FIELDS, Finding, FindingKind, check_files
+from candled.history.verify import NINE_FIELDS, Finding, FindingKind, Guard, check_files
 
 Progress = Callable[[int, int, str], None]
 _DIGITS: Final = 16
@@ -25,6 +26,7 @@ def verify_stored(
     klines: Iterable[Bar] = (),
     compared: Sequence[str] = NINE_FIELDS,
     progress: Progress = lambda _done, _all, _what: None,
+    guard: Guard = nullcontext,
 ) -> list[Finding]:
     """Read every live object, whatever the cache has, and return every finding; empty if the history is intact.
 
@@ -34,6 +36,7 @@ def verify_stored(
         klines: The exchange's own 1-minute bars, to compare the stored ones with.
         compared: Names of the fields that its klines state.
         progress: Called for each object.
+        guard: Entered while the bars are checked.
 
     Raises:
         ObjectStoreError: the store does not answer, or the cache cannot be written to.
@@ -47,7 +50,7 @@ def verify_stored(
         else:
             damaged.append(_finding(bucket, file))
     unfillable = read_stored(bucket)
-    return damaged + check_files(cache.root, cache.listing(whole), list(klines), compared, unfillable)
+    return damaged + check_files(cache.root, cache.listing(whole), list(klines), compared, unfillable, guard)
 
 
 def set_damaged_objects_aside(bucket: Bucket, progress: Progress = lambda _done, _all, _what: None) -> list[str]:
