@@ -162,7 +162,7 @@ async def _finish(world: _World) -> None:
                 outcome.wrong.append(f"{name} still lacks {lacks}")
         await daemon.history.settle()
         judge_bars(world.exchange, world.adversary, world.store, engine, scenario, outcome)
-        await judge_listener(world.wanderer, daemon.history, scenario, outcome)
+        await judge_listener(world.wanderer, daemon.history, world.adversary, scenario, outcome)
         audience.cancel_scope.cancel()
 
 
