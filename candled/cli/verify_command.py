@@ -99,6 +99,8 @@ def _klines(settings: DaemonSettings, source: Path | parts.StoredHistory, since:
         spans = connection.execute(
             "SELECT symbol, min(open_time), max(open_time) FROM bars WHERE interval = '1m' GROUP BY 1 ORDER BY 1"
         ).fetchall()
+    if not spans:
+        return []
     if isinstance(source, Path):
         stored_of, where = (read_identity(source) or {}).get("exchange"), f"Directory {source}"
     else:

@@ -46,6 +46,16 @@ def test_verify_finds_unproven_bars(invoke: Invoke) -> None:
     assert (finding["kind"], finding["start"]) == ("incomplete", "2020-01-02T00:00:00+00:00")
 
 
+async def test_verify_compares_no_bars(invoke: Invoke, tmp_path: Path) -> None:
+    """Without bars ``verify --klines`` asks the exchange nothing, and finds nothing."""
+    async with open_history(tmp_path / "candled-data", exchange="candled-embedded coinbase synthetic seed=1"):
+        pass
+    words = ("verify", "--klines", "--exchange", "coinbase", "--rest-urls", "http://127.0.0.1:1")
+    result = await trio.to_thread.run_sync(invoke, *words)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "0 of them compared" in result.stdout
+
+
 async def test_archives_of_another_exchange(invoke: Invoke, tmp_path: Path) -> None:
     """Archives of the real exchange are refused in a directory of the embedded one."""
     async with open_history(tmp_path / "candled-data", exchange="candled-embedded synthetic seed=1"):
