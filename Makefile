@@ -147,9 +147,10 @@ $(EXAMPLES)/.installed: requirements/examples.txt $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes --upgrade --target $(EXAMPLES) -r requirements/examples.txt
 	@touch $@
 
-examples-test: $(EXAMPLES)/.installed ## the example and the notebook, against a demo, and the recipes of README (libraries in .venv-examples)
+examples-test: $(EXAMPLES)/.installed ## the example and the notebook, against a demo, and the recipes of README and docstrings (libraries in .venv-examples)
 	CANDLED_EXAMPLES_PATH=$(CURDIR)/$(EXAMPLES) $(BIN)/pytest -m slow tests/cli/test_example.py tests/docs/test_notebook.py
 	PYTHONPATH=$(CURDIR)/$(EXAMPLES) $(BIN)/pytest tests/history/test_recipes.py tests/history/objects/test_recipes.py
+	PYTHONPATH=$(CURDIR)/$(EXAMPLES) $(BIN)/pytest -m slow tests/docs/test_examples.py -k 'runs and Bars'
 
 notebook: $(EXAMPLES)/.installed ## execute docs/notebooks again, against a demo, and keep what its cells show
 	PYTHONPATH=$(CURDIR)/$(EXAMPLES) $(BIN)/python -m docs.notebook docs/notebooks/first_look.ipynb

@@ -4,17 +4,23 @@ In a script or a notebook:
 
 ```python
 with open_client("127.0.0.1:50051") as client:
-    hours = client.get_bars("BTCUSDT", "1h", limit=24).to_pandas()
+    day = client.get_bars("BTCUSDT", "1h", limit=24)  # day.to_pandas(), to_polars() and to_arrow() make a table
     for bar in client.bars("BTCUSDT"):
-        print(bar.close)
+        print(bar.close, max(hour.high for hour in day))
 ```
 
-With Trio, or with ``open_asyncio_client`` for asyncio, the newest state of each bar, or every message of a stream:
+With Trio, or with ``open_asyncio_client`` for asyncio, the newest state of each bar:
 
 ```python
 async with open_trio_client("127.0.0.1:50051") as client:
     async for bar in client.bars("BTCUSDT", closed_only=True):
         print(bar.close, bar.complete)
+```
+
+Or every message of a stream:
+
+```python
+async with open_trio_client("127.0.0.1:50051") as client:
     async with client.stream_bars(symbols=["BTCUSDT"]) as messages:
         async for message in messages:
             print(message.kind, message.bar)

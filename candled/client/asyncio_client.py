@@ -40,6 +40,13 @@ async def open_asyncio_client(
 
     Raises:
         ValueError: the address is not of that form, or the token is malformed.
+
+    Example:
+        ```python
+        async with open_asyncio_client("127.0.0.1:50051") as client:
+            status = await client.status()
+            print(status.exchange, [symbol.symbol for symbol in status.symbols])
+        ```
     """
     channels = Channels(calls.parse_addresses(address), calls.ssl_context(tls))
     try:

@@ -21,8 +21,10 @@ class Bars(list[Bar]):
     """A list of bars.
 
     Example:
-        >>> Bars().to_arrow().num_rows
-        0
+        ```python
+        bars = client.get_bars("BTCUSDT", "1h", limit=24)
+        print(len(bars), [bar.close for bar in bars])
+        ```
     """
 
     def to_arrow(self) -> "pa.Table":
@@ -30,6 +32,12 @@ class Bars(list[Bar]):
 
         Raises:
             ImportError: pyarrow is not installed.
+
+        Example:
+            ```python
+            table = client.get_bars("BTCUSDT", limit=60).to_arrow()
+            print(table.schema)
+            ```
         """
         schema = arrow_schema(max([_decimals(bar) for bar in self], default=_DECIMALS))
         pa: Any = _import("pyarrow", "pyarrow")
@@ -44,6 +52,12 @@ class Bars(list[Bar]):
 
         Raises:
             ImportError: pandas is not installed.
+
+        Example:
+            ```python
+            frame = client.get_bars("BTCUSDT", limit=60).to_pandas(exact=False).set_index("open_time")
+            print(frame["close"].rolling(20).mean())
+            ```
         """
         pd: Any = _import("pandas", "pandas")
         if exact:
@@ -56,6 +70,12 @@ class Bars(list[Bar]):
 
         Raises:
             ImportError: Polars is not installed.
+
+        Example:
+            ```python
+            frame = client.get_bars("BTCUSDT", limit=60).to_polars()
+            print(frame.select("open_time", "close"))
+            ```
         """
         pl: Any = _import("polars", "polars")
         return pl.from_arrow(self.to_arrow())

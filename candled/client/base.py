@@ -58,7 +58,15 @@ class BarStream(ABC):
 
 
 class LiveBars:
-    """Bars of one stream, to loop over. Also an async context manager, for an end at a certain place."""
+    """Bars of one stream, to loop over. Also an async context manager, for an end at a certain place.
+
+    Example:
+        ```python
+        async with client.bars("BTCUSDT") as live:
+            bar = await anext(live)
+        print(bar.close)
+        ```
+    """
 
     def __init__(self, stream: BarStream) -> None:
         self._stream = stream
@@ -168,6 +176,13 @@ class Client(ABC):
             ValueError: a string instead of a list, or a time without time zone.
             ClientError: while iterating: the daemon refuses, no daemon answers the first call, or the stream broke
                 and ``reconnect`` is False.
+
+        Example:
+            ```python
+            async with client.stream_bars(intervals=["1m", "1h"], closed_only=True) as messages:
+                async for message in messages:
+                    print(message.kind, message.bar.close, message.resume_token)
+            ```
         """
         plan = BarStreamPlan(
             symbols=symbols,
@@ -212,6 +227,12 @@ class Client(ABC):
         Raises:
             ValueError: a time without time zone.
             ClientError: while iterating, as in ``stream_bars``.
+
+        Example:
+            ```python
+            async for bar in client.bars("BTCUSDT", "1m", closed_only=True):
+                print(bar.open_time, bar.close, bar.complete, bar.revision)
+            ```
         """
         plan = BarStreamPlan(
             symbols=[symbols] if isinstance(symbols, str) else symbols,
@@ -248,6 +269,12 @@ class Client(ABC):
             NotFoundError: the daemon does not serve the symbol.
             UnavailableError: no daemon answers.
             ClientError: another status.
+
+        Example:
+            ```python
+            bars = await client.get_bars("BTCUSDT", "1m", limit=60)
+            print(max(bar.high for bar in bars))
+            ```
         """
         if limit is None:
             pages = [page async for page in self.bar_pages(symbol, interval, start, end)]
@@ -272,7 +299,16 @@ class Client(ABC):
         *,
         page_size: int = 0,
     ) -> AsyncIterator[Bars]:
-        """Yield the bars of ``get_bars`` page by page, for more bars than memory should hold."""
+        """Yield the bars of ``get_bars`` page by page, for more bars than memory should hold.
+
+        Example:
+            ```python
+            count = 0
+            async for page in client.bar_pages("BTCUSDT", "1m", page_size=500):
+                count += len(page)
+            print(count)
+            ```
+        """
         async for page in self._pages(calls.get_bars_request(symbol, interval, start, end, page_size)):
             yield page
 
@@ -285,9 +321,22 @@ class Client(ABC):
             request.page_token = answer.next_page_token
 
     async def symbols(self) -> list[Symbol]:
-        """Return the symbols that the daemon serves."""
+        """Return the symbols that the daemon serves.
+
+        Example:
+            ```python
+            print([symbol.symbol for symbol in await client.symbols()])
+            ```
+        """
         return decode_symbols(await self._call(calls.LIST_SYMBOLS, pb.ListSymbolsRequest()))
 
     async def status(self) -> Status:
-        """Return the state of the daemon and its symbols."""
+        """Return the state of the daemon and its symbols.
+
+        Example:
+            ```python
+            status = await client.status()
+            print({symbol.symbol: symbol.lag_ms for symbol in status.symbols if symbol.live})
+            ```
+        """
         return decode_status(await self._call(calls.GET_STATUS, pb.GetStatusRequest()))

@@ -13,6 +13,14 @@ class ClientError(Exception):
     Attributes:
         code: the gRPC status by name, such as ``NOT_FOUND``; ``UNAVAILABLE`` where no daemon answers.
         text: one sentence that names what to change.
+
+    Example:
+        ```python
+        try:
+            client.get_bars("BTCUSDX")
+        except NotFoundError as error:
+            print(error.code, error.text)
+        ```
     """
 
     def __new__(cls, code: str, text: str) -> "ClientError":

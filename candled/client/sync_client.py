@@ -25,6 +25,14 @@ class SyncClient:
     """Calls to one daemon from ordinary code. Close it, or use ``open_client``.
 
     It may be used by several threads; methods block until the daemon has answered.
+
+    Example:
+        ```python
+        client = SyncClient("127.0.0.1:50051")
+        newest = client.get_bars("BTCUSDT", limit=1)
+        client.close()
+        print(newest)
+        ```
     """
 
     def __init__(
@@ -61,15 +69,35 @@ class SyncClient:
         *,
         limit: int | None = None,
     ) -> Bars:
-        """See ``TrioClient.get_bars``."""
+        """See ``TrioClient.get_bars``.
+
+        Example:
+            ```python
+            start = datetime(2026, 5, 8, tzinfo=UTC)
+            day = client.get_bars("BTCUSDT", "1m", start, start + timedelta(days=1))
+            print(sum(bar.volume for bar in day))
+            ```
+        """
         return self._await(lambda client: client.get_bars(symbol, interval, start, end, limit=limit))
 
     def symbols(self) -> list[Symbol]:
-        """See ``TrioClient.symbols``."""
+        """See ``TrioClient.symbols``.
+
+        Example:
+            ```python
+            print([symbol.symbol for symbol in client.symbols()])
+            ```
+        """
         return self._await(lambda client: client.symbols())
 
     def status(self) -> Status:
-        """See ``TrioClient.status``."""
+        """See ``TrioClient.status``.
+
+        Example:
+            ```python
+            print(client.status().not_ready_reasons)
+            ```
+        """
         return self._await(lambda client: client.status())
 
     def bars(
@@ -81,7 +109,14 @@ class SyncClient:
         closed_only: bool = False,
         max_updates_per_second: float = 0.0,
     ) -> Iterator[Bar]:
-        """Yield live bars, as ``TrioClient.bars`` does; leaving the loop ends the stream."""
+        """Yield live bars, as ``TrioClient.bars`` does; leaving the loop ends the stream.
+
+        Example:
+            ```python
+            for bar in client.bars(["BTCUSDT", "ETHUSDT"], max_updates_per_second=1):
+                print(bar.symbol, bar.close)
+            ```
+        """
         stream = self._opened().bars(
             symbols,
             interval,
@@ -134,10 +169,11 @@ def open_client(
 ) -> Iterator[SyncClient]:
     """Open a client for ordinary code; arguments and errors are those of ``open_trio_client``.
 
-    ::
-
-        with open_client() as client:
-            print(client.get_bars("BTCUSDT", "1h", limit=24).to_pandas())
+    Example:
+        ```python
+        with open_client("127.0.0.1:50051") as client:
+            print(client.get_bars("BTCUSDT", "1h", limit=24))
+        ```
     """
     client = SyncClient(address, tls=tls, token=token)
     try:

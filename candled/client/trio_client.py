@@ -34,6 +34,13 @@ async def open_trio_client(
 
     Raises:
         ValueError: the address is not of that form, or the token is malformed.
+
+    Example:
+        ```python
+        async with open_trio_client("127.0.0.1:50051") as client:
+            status = await client.status()
+            print(status.exchange, [symbol.symbol for symbol in status.symbols])
+        ```
     """
     addresses = [name for name, _ in calls.parse_addresses(address)]
     failure: BaseException | None = None
