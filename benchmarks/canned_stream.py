@@ -1,8 +1,9 @@
 """A websocket server that sends the same ready-made trade messages as fast as they are taken.
 
-usage: python -m benchmarks.canned_stream TRADES SEED CORE [RATE]
+usage: python -m benchmarks.canned_stream TRADES SEED CORE [RATE [WARM [FORM]]]
 
-Prints its port, then serves one client after another. With RATE each message is sent alone, RATE per second.
+Prints its port, then serves one client after another. With RATE each message is sent alone, RATE per second. The
+first WARM messages are followed by a pause, in which a client handles all of them. FORM is trade or aggTrade.
 """
 
 import base64
@@ -19,11 +20,12 @@ PRICES: Final = {"BTCUSDT": (9_600_000, 2), "ETHUSDT": (340_000, 2), "PEPEUSDT":
 """First price in units of its last decimal, and its decimals."""
 START_MS: Final = 1_790_000_040_000
 TRADES_PER_MINUTE: Final = 3_000
+PAUSE_SECONDS: Final = 0.5
 _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def messages(count: int, seed: int) -> list[bytes]:
-    """``count`` trade messages in Binance's combined form, of all symbols, ids without gaps."""
+def messages(count: int, seed: int, form: str = "trade") -> list[bytes]:
+    """``count`` messages in Binance's combined form, ids without gaps; an aggTrade holds one fill."""
     rng = random.Random(seed)
     prices = {symbol: price for symbol, (price, _) in PRICES.items()}
     ids = dict.fromkeys(PRICES, 1_000_000)
@@ -40,9 +42,11 @@ def messages(count: int, seed: int) -> list[bytes]:
         )
         time = START_MS + number * 60_000 // TRADES_PER_MINUTE
         maker = "true" if rng.random() < 0.5 else "false"
+        number_key, fills = ("t", "") if form == "trade" else ("a", f'"f":{ids[symbol]},"l":{ids[symbol]},')
         made.append(
-            f'{{"stream":"{symbol.lower()}@trade","data":{{"e":"trade","E":{time + 2},"s":"{symbol}",'
-            f'"t":{ids[symbol]},"p":"{price}","q":"{quantity}","T":{time},"m":{maker},"M":true}}}}'.encode()
+            f'{{"stream":"{symbol.lower()}@{form}","data":{{"e":"{form}","E":{time + 2},"s":"{symbol}",'
+            f'"{number_key}":{ids[symbol]},"p":"{price}","q":"{quantity}",{fills}"T":{time},"m":{maker},'
+            '"M":true}}'.encode()
         )
     return made
 
@@ -53,11 +57,11 @@ def server_frame(message: bytes) -> bytes:
     return b"\x81\x7e" + len(message).to_bytes(2, "big") + message
 
 
-def serve(count: int, seed: int, rate: float = 0.0) -> None:
+def serve(count: int, seed: int, rate: float = 0.0, warm: int = 0, form: str = "trade") -> None:
     """Serve clients until killed; ``rate``: messages a second, each alone; 0: all at once."""
-    content = [server_frame(message) for message in messages(count, seed)]
-    if not rate:
-        content = [b"".join(content)]
+    frames = [server_frame(message) for message in messages(count, seed, form)]
+    parts = [frames[:warm], frames[warm:]] if warm else [frames]
+    content = parts if rate else [[b"".join(part)] for part in parts]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         while True:
@@ -66,16 +70,19 @@ def serve(count: int, seed: int, rate: float = 0.0) -> None:
                 _serve_client(client, content, rate)
 
 
-def _serve_client(client: socket.socket, content: Sequence[bytes], rate: float) -> None:
+def _serve_client(client: socket.socket, content: Sequence[Sequence[bytes]], rate: float) -> None:
     if not shake_hands(client):
         return
     try:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        begun = time.perf_counter()
-        for number, piece in enumerate(content):
-            if rate:
-                time.sleep(max(0.0, begun + number / rate - time.perf_counter()))
-            client.sendall(piece)
+        for place, part in enumerate(content):
+            if place:
+                time.sleep(PAUSE_SECONDS)
+            begun = time.perf_counter()
+            for number, piece in enumerate(part):
+                if rate:
+                    time.sleep(max(0.0, begun + number / rate - time.perf_counter()))
+                client.sendall(piece)
         while client.recv(65_536):  # until the client has what it wants
             pass
     except OSError:
@@ -105,4 +112,10 @@ def shake_hands(client: socket.socket) -> bool:
 
 if __name__ == "__main__":
     os.sched_setaffinity(0, {int(sys.argv[3])})
-    serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[4]) if len(sys.argv) > 4 else 0.0)
+    serve(
+        int(sys.argv[1]),
+        int(sys.argv[2]),
+        float(sys.argv[4]) if len(sys.argv) > 4 else 0.0,
+        int(sys.argv[5]) if len(sys.argv) > 5 else 0,
+        sys.argv[6] if len(sys.argv) > 6 else "trade",
+    )

@@ -140,10 +140,11 @@ class NoHistory:
 class EncodingClient:
     """One subscriber: every message becomes the bytes that its connection would be written."""
 
-    def __init__(self, updates: int, clock: Clock) -> None:
+    def __init__(self, updates: int, clock: Clock, warm: int = 0) -> None:
         self.done = trio.Event()
         self.bytes = 0
         self._left = updates
+        self._left_when_warm = updates - warm
         self._sequence = 0
         self._clock = clock
 
@@ -154,6 +155,8 @@ class EncodingClient:
             data = encode_shared(message) + sent + encode_sequence(self._sequence)
             self.bytes += len(b"\0" + len(data).to_bytes(4, "big") + data)
             self._left -= message.bar is not None and not message.bar.closed
+        if self._left <= self._left_when_warm:
+            self._clock.begin()
         if self._left <= 0 and not self.done.is_set():
             self._clock.end()
             self.done.set()
@@ -163,13 +166,13 @@ class EncodingClient:
         """Nothing waits, since everything is taken at once."""
 
 
-async def candled(url: str, trades: int) -> Clock:
-    """The whole way of a trade, as the daemon wires it."""
+async def candled(url: str, trades: int, warm: int = 0) -> Clock:
+    """The whole way of a trade, as the daemon wires it; the clock begins after ``warm`` trades, if named."""
     clock = Clock()
     settings = DaemonSettings(symbols=SYMBOLS, stream_urls=(url,))
     engine = Engine(SYMBOLS)
     hub = Hub(clock=trio.current_time, snapshot=engine.forming, symbols=lambda: SYMBOLS, stored=NoHistory())
-    client = EncodingClient(trades, clock)
+    client = EncodingClient(trades, clock, warm)
     subscription = hub.subscribe(Selection(), client)
     hub.go_live(subscription)
     subscription.take(trio.current_time(), 1)  # nothing waits: from here on it is sent at once
@@ -178,7 +181,8 @@ async def candled(url: str, trades: int) -> Clock:
 
     async def connect(host: str, port: int, tls: bool) -> trio.abc.Stream:
         stream = await connect_tcp(host, port, tls)
-        clock.begin()
+        if not warm:
+            clock.begin()
         return stream
 
     async with (
