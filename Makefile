@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 
 .PHONY: help install demo test check lint types imports shape coverage api lock clean ops-test image kind kind-down soak soak-attack soak-cluster soak-history \
         examples-test notebook pictures man metrics-doc docs terraform-lock ops-docs \
-        release-version dist sbom audit chart-package arm64-wheels
+        peers release-version dist sbom audit chart-package arm64-wheels
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -173,6 +173,16 @@ man: $(STAMP) ## a man page of each command, in dist/man
 metrics-doc: $(STAMP) ## make docs/metrics.md again from the table of metrics
 	$(BIN)/python -m candled.daemon.metrics > docs/metrics.md
 
+PEERS := .venv-peers
+
+$(PEERS)/.installed: requirements/peers.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/peers.txt
+	@touch $@
+
+peers: $(STAMP) $(PEERS)/.installed ## what other programs spend on a part of candled's work, on a quiet machine (in .venv-peers, Python 3.11, 930 MB)
+	$(BIN)/python -m benchmarks.peers --output benchmarks/results/peers.txt
+
 DOCS := .venv-docs
 
 $(DOCS)/.installed: requirements/docs.txt
@@ -190,10 +200,11 @@ lock: $(STAMP) ## make requirements/*.txt again from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/run.txt packaging/client/pyproject.toml -o requirements/client.txt
 	echo hatchling | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt - -o requirements/build.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/ops.in -o requirements/ops.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/peers.in -o requirements/peers.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-deps requirements/helm.in -o requirements/helm.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/build.txt requirements/release.in -o requirements/release.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/dev.txt requirements/docs.in -o requirements/docs.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/run.txt --group examples -o requirements/examples.txt
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) $(OPS) $(EXAMPLES) $(RELEASE) $(DOCS) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OPS) $(EXAMPLES) $(RELEASE) $(DOCS) $(PEERS) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
