@@ -13,11 +13,12 @@ it. A quiet machine takes some ten minutes.
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from benchmarks.header import header, publish
-from benchmarks.peers.figures import table
+from benchmarks.peers.figures import Figures, table
 from benchmarks.peers.parts import bars, history, streams
 from benchmarks.peers.plot import chart
 from benchmarks.peers.programs import ROOT, Environments
@@ -63,13 +64,21 @@ def main() -> None:
     if "bars" in parts:
         built, exact = bars(environments, options.trades, options.rounds)
         lines += table(f"{options.trades:,} decoded trades to minutes, CPU us each", built, "trades/CPU s")
-        lines.append(
-            "the same in open, high, low, close, volume: " + "; ".join(f"{k} {v}" for k, v in exact.items())
-        )
+        lines += beside_engine(built)
+        lines += [f"{name}: {same} as candled's in open, high, low, close, volume" for name, same in exact.items()]
     if "history" in parts:
         for query, readers in history(environments, options.rounds).items():
             lines += table(f"a year of minutes of 3 symbols, {query}, CPU ms", readers)
     publish("\n".join([*lines, "", ""]), options.output)
+
+
+def beside_engine(built: Mapping[str, Figures]) -> list[str]:
+    """The other builder's time divided by that of candled's engine, which does more."""
+    other = built["nautilus_trader"]
+    engines = {name: row for name, row in built.items() if "engine" in name and not row.refused}
+    if other.refused:
+        return []
+    return [f"nautilus_trader / {name}: {other.median / row.median:.2f}" for name, row in engines.items()]
 
 
 if __name__ == "__main__":
