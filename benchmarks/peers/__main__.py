@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.header import header, publish
-from benchmarks.peers.figures import Figures, table
+from benchmarks.peers.figures import NAME_WIDTH, Figures, table
 from benchmarks.peers.parts import bars, history, streams
 from benchmarks.peers.plot import chart
 from benchmarks.peers.programs import ROOT, Environments
@@ -54,10 +54,12 @@ def main() -> None:
     rounds = f"{options.rounds} rounds"
     lines += [f"peers:    {versions}", f"data:     made-up trades of three symbols, seed 1, {rounds}"]
     if "streams" in parts:
-        burst = streams(environments, options.trades, 0, options.rounds, cores[-1])
-        alone = streams(environments, options.alone, RATE, options.rounds, cores[-1])
+        burst, _ = streams(environments, options.trades, 0, options.rounds, cores[-1])
+        alone, waits = streams(environments, options.alone, RATE, options.rounds, cores[-1])
         lines += table(f"{options.trades:,} frames in bursts, CPU us each", burst, "frames/CPU s")
         lines += table(f"{options.alone:,} frames alone, {RATE:,} a second, CPU us each", alone, "frames/CPU s")
+        lines.append("waits a frame, about 1 or more if frames did not pile up:")
+        lines += [f"{name:{NAME_WIDTH}}{wait:>14.2f}" for name, wait in waits.items()]
         if options.output is not None:
             drawn = chart({"in bursts": burst, f"alone, {RATE:,} a second": alone})
             options.output.with_suffix(".svg").write_text(drawn)

@@ -1,6 +1,7 @@
 """The three comparisons: streams, bars of decoded trades, and queries over stored minutes."""
 
 import json
+import statistics
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -59,8 +60,10 @@ def attempt(work: Callable[[], float]) -> float | str:
         return str(error)
 
 
-def streams(environments: Environments, trades: int, rate: float, rounds: int, core: int) -> dict[str, Figures]:
-    """CPU microseconds a frame of each client, on the same frames.
+def streams(
+    environments: Environments, trades: int, rate: float, rounds: int, core: int
+) -> tuple[dict[str, Figures], dict[str, float]]:
+    """CPU microseconds a frame of each client, on the same frames, and how often it waited for each.
 
     Args:
         environments: where they run.
@@ -73,10 +76,13 @@ def streams(environments: Environments, trades: int, rate: float, rounds: int, c
     count = trades + warm
     ids = sum(json.loads(message)["data"]["t"] for message in messages(count, 1))
 
-    def take(client: Client, url: str) -> float:
+    waited: dict[str, list[float]] = {}
+
+    def take(name: str, client: Client, url: str) -> float:
         found = environments.run(client.module, url, count, warm, *client.arguments)
         if found["seen"] != count or (client.module != "candled_client" and found["ids"] != ids):
             raise RefusedError(f"saw {found['seen']} of {count} trades, ids add up to {found['ids']}, not {ids}")
+        waited.setdefault(name, []).append(found["waits"] / trades)
         return float(found["cpu"]) / trades * 1e6
 
     with ExitStack() as opened:
@@ -85,9 +91,10 @@ def streams(environments: Environments, trades: int, rate: float, rounds: int, c
         for _ in range(rounds):
             turn = {}
             for name, client in CLIENTS.items():
-                turn[name] = attempt(partial(take, client, urls[client.form]))
+                turn[name] = attempt(partial(take, name, client, urls[client.form]))
             taken.append(turn)
-    return gathered(taken, {name: WHOLE[client.form] for name, client in CLIENTS.items()})
+    figures = gathered(taken, {name: WHOLE[client.form] for name, client in CLIENTS.items()})
+    return figures, {name: statistics.median(each) for name, each in waited.items()}
 
 
 def bars(environments: Environments, trades: int, rounds: int) -> tuple[dict[str, Figures], dict[str, str]]:
