@@ -24,6 +24,8 @@ SILENCE_SECONDS: Final = 10.0
 MEBIBYTE: Final = 1 << 20
 _INLINE_BYTES: Final = MEBIBYTE // 4
 """Longest answer that is decoded where it is read: a page of 1,000 rows, which takes some milliseconds."""
+_REFUSAL_BYTES_MAX: Final = MEBIBYTE // 16
+"""Read of an answer with another status than 200: an explanation is short, and decoded where it is read."""
 _KEEPALIVE_SECONDS: Final = 20.0
 """How long an idle connection is kept for the next request."""
 _log = structlog.get_logger(__name__)
@@ -181,6 +183,8 @@ class RestSource:
                     if found.get(b"content-encoding", b"identity").lower() != b"identity":
                         raise SourceUnavailableError("a compressed answer, which was not asked for")
                     async for part in response.aiter_stream():
+                        if response.status != 200 and len(body) + len(part) > _REFUSAL_BYTES_MAX:
+                            break  # status and headers say enough
                         self._add_part(body, part, endpoint)
                         scope.deadline = min(trio.current_time() + SILENCE_SECONDS, started + endpoint.seconds_max)
         except trio.TooSlowError:

@@ -132,6 +132,17 @@ async def test_long_answers_are_decoded_in_a_thread(length: int, is_here: bool) 
     assert (thread == threading.get_ident()) == is_here
 
 
+@pytest.mark.parametrize("status", [400, 429, 500])
+async def test_a_long_explanation_is_not_read(status: int) -> None:
+    """Status and headers count as they do with a short one; megabytes beside them are neither kept nor decoded."""
+    explanation = json.dumps({"code": -1121, "msg": "Invalid symbol.", "more": "." * 30_000_000}).encode()
+    async with asking(whole(explanation, status, "retry-after: 7")) as rest:
+        with pytest.raises(SourceUnavailableError, match=f"status {status}"):
+            await rest.describe(["X"])
+        assert rest.bytes < 1 << 17
+        assert (rest._weight.blocked_for(trio.current_time()) > 6) == (status == 429)
+
+
 async def test_a_long_answer_without_sense_is_unreadable() -> None:
     """What is raised in the thread is what is raised here."""
     with pytest.raises(UnreadableAnswerError, match="makes no sense"):
