@@ -47,12 +47,12 @@ def _fits_among(trade: Trade, first_id: int, last_id: int, coverage: Coverage) -
     if last_id - first_id >= REMEMBERED:
         return False
     while first_id <= last_id:
-        stated = coverage.testimony.statement(first_id)
-        if stated is None:
-            if coverage.continuity.proves(first_id, first_id):
-                return False
+        if not coverage.continuity.proves(first_id, first_id):  # also one that was forgotten, to be fetched again
             first_id += 1
             continue
+        stated = coverage.testimony.statement(first_id)
+        if stated is None:
+            return False
         later, earlier = (trade, stated) if stated.first_id > trade.first_id else (stated, trade)
         if later.time > earlier.time + ORDER_TOLERANCE and not stated.is_placeholder:
             return False

@@ -89,3 +89,14 @@ def test_what_is_not_remembered_is_fetched_again() -> None:
     first, second = bars_of(market(*times), [1, *range(3, len(times) + 1), 2])
     assert (first.complete, second.complete) == (True, True)
     assert (first.trade_count, second.trade_count) == (2, len(times) - 1)
+
+
+def test_what_was_forgotten_contradicts_nothing() -> None:
+    """A trade whose id is to be fetched again is not held against others, though its time is remembered."""
+    trades = market(100_000, 30_000_000, -200_000)
+    engine = agreed(Engine(["X"]), trades[-1].time)
+    engine.handle(arrived(trades[:3]), 0.0)
+    symbol = engine.symbols["X"]
+    assert symbol.contradictions(trades[3]) == [START + MINUTE]
+    symbol.continuity.unsee(trades[2].first_id, trades[2].last_id)
+    assert symbol.contradictions(trades[3]) == []
