@@ -76,14 +76,15 @@ def command(
 def _verify(source: Path | parts.StoredHistory, klines: "list[Bar]", fields: Sequence[str]) -> "list[Finding]":
     from candled.history.verify import verify
 
-    guard = ending_on_ctrl_c
     with progress_bar("files") as progress, parts.interruptible():
         if isinstance(source, Path):
-            return verify(source, klines=klines, compared=fields, progress=progress, guard=guard)
+            return verify(source, klines=klines, compared=fields, progress=progress, guard=ending_on_ctrl_c)
         from candled.history.objects.verifying import verify_stored
 
         cache = parts.open_history_cache(source)
-        return verify_stored(cache.bucket, cache, klines=klines, compared=fields, progress=progress, guard=guard)
+        return verify_stored(
+            cache.bucket, cache, klines=klines, compared=fields, progress=progress, guard=ending_on_ctrl_c
+        )
 
 
 def _klines(settings: DaemonSettings, source: Path | parts.StoredHistory, since: datetime) -> "list[Bar]":

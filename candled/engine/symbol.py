@@ -167,10 +167,8 @@ class SymbolEngine:
         """
         self.minutes.begin_after(candidate.last, ONE_MINUTE.floor(candidate.last.time) + MINUTE)
         self._newest_id, self.last_trade = candidate.last.last_id, candidate.last
-        first_id, moment = (
-            candidate.first.first_id,
-            datetime.fromtimestamp(candidate.first.time // MICROSECONDS, UTC),
-        )
+        first_id = candidate.first.first_id
+        moment = datetime.fromtimestamp(candidate.first.time // MICROSECONDS, UTC)
         self._doubts[first_id, first_id] = f"trade ids were reset here, after {horizon}, at {moment}"
 
     def rewind(self, exchange_time: int) -> None:
