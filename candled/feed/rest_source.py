@@ -182,10 +182,7 @@ class RestSource:
                     found = {name.lower(): value for name, value in response.headers}
                     if found.get(b"content-encoding", b"identity").lower() != b"identity":
                         raise SourceUnavailableError("a compressed answer, which was not asked for")
-                    async for part in response.aiter_stream():
-                        if response.status != 200 and len(body) + len(part) > _REFUSAL_BYTES_MAX:
-                            break  # status and headers say enough
-                        self._add_part(body, part, endpoint)
+                    async for _ in self._read_body(response, endpoint, body):
                         scope.deadline = min(trio.current_time() + SILENCE_SECONDS, started + endpoint.seconds_max)
         except trio.TooSlowError:
             waited = trio.current_time() - started
@@ -195,11 +192,18 @@ class RestSource:
             raise SourceUnavailableError(printable(why_unreachable(error))) from error
         return Answer(response.status, found, bytes(body))
 
-    def _add_part(self, body: bytearray, part: bytes, endpoint: Endpoint) -> None:
-        self.bytes += len(part)
-        body += part
-        if len(body) > endpoint.bytes_max:
-            raise SourceUnavailableError(f"an answer of more than {endpoint.bytes_max} bytes")
+    async def _read_body(
+        self, response: httpcore.Response, endpoint: Endpoint, body: bytearray
+    ) -> AsyncIterator[None]:
+        """Read an answer's body into ``body``, yielding after each part; no more of a refusal than explains it."""
+        async for part in response.aiter_stream():
+            if response.status != 200 and len(body) + len(part) > _REFUSAL_BYTES_MAX:
+                return  # status and headers say enough
+            self.bytes += len(part)
+            body += part
+            if len(body) > endpoint.bytes_max:
+                raise SourceUnavailableError(f"an answer of more than {endpoint.bytes_max} bytes")
+            yield
 
 
 async def read_answer(answer: Answer, decode: Callable[[bytes], _T]) -> _T:
