@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+import duckdb
 import httpx
 import pytest
 import trio
@@ -83,6 +84,16 @@ def at(address: str) -> tuple[str, ...]:
     return ("--stream-urls", f"ws://{address}", "--rest-urls", f"http://{address}")
 
 
+def symbols_in(history: Path) -> set[str]:
+    """Symbols whose bars the recent objects of a history in a folder hold."""
+    files = [str(each) for each in history.glob("recent/*.parquet")]
+    if not files:
+        return set()
+    with duckdb.connect() as db:
+        rows = db.execute("SELECT DISTINCT symbol FROM read_parquet(?)", [files]).fetchall()
+    return {symbol for (symbol,) in rows}
+
+
 def new_address() -> str:
     return f"127.0.0.1:{free_ports(1)[0]}"
 
@@ -153,7 +164,7 @@ async def test_object_storage_commands(tmp_path: Path) -> None:
         words = [*pasted(run, bucket=bucket), *at(address), "--publish-delay", "0.1"]
         async with ready_daemon(words, tmp_path):
             with trio.fail_after(PATIENCE):
-                while not list((tmp_path / "my-bucket").glob("candled/recent/*.parquet")):
+                while not symbols_in(tmp_path / "my-bucket" / "candled") >= {"BTCUSDT", "ETHUSDT"}:
                     await trio.sleep(0.2)
     cache = ("--cache-dir", str(tmp_path / "cache"))
     newest, daily = [await run_candled(*pasted(query, bucket=bucket), *cache, cwd=tmp_path) for query in queries]
