@@ -1,9 +1,12 @@
 """Programs of others, each in an installation of its own under ``.interop``, from its pinned, hash-locked list."""
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,15 @@ def _installed(name: str, *locks: Path) -> Path:
     return INSTALLED / f"{name}-{digest}"
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes of the test run out of an installation until the block ends."""
+    folder.parent.mkdir(exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def run(*command: object, cwd: Path | None = None) -> None:
     """Run to its end; fails with what it printed."""
     done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
@@ -28,12 +40,13 @@ def python_of(name: str) -> Path:
     """The interpreter of an environment with ``NAME/requirements.txt``."""
     requirements = HERE / name / "requirements.txt"
     folder = _installed(name, requirements)
-    if not (folder / "complete").exists():  # the mark is written last
-        shutil.rmtree(folder, ignore_errors=True)
-        run(sys.executable, "-m", "venv", folder)
-        pip = (folder / "bin/pip", "install", "-q", "--disable-pip-version-check", "--require-hashes")
-        run(*pip, "-r", requirements)
-        (folder / "complete").touch()
+    with _alone(folder):
+        if not (folder / "complete").exists():  # the mark is written last
+            shutil.rmtree(folder, ignore_errors=True)
+            run(sys.executable, "-m", "venv", folder)
+            pip = (folder / "bin/pip", "install", "-q", "--disable-pip-version-check", "--require-hashes")
+            run(*pip, "-r", requirements)
+            (folder / "complete").touch()
     return folder / "bin/python"
 
 
@@ -44,19 +57,21 @@ def node_packages(name: str) -> Path:
         pytest.skip("node and npm are not installed: the Node clients are not tried")
     package = HERE / name
     folder = _installed(name, package / "package.json", package / "package-lock.json")
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for lock in ("package.json", "package-lock.json"):
-            shutil.copy(package / lock, folder)
-        npm_options = ("--omit-lockfile-registry-resolved", "--ignore-scripts", "--no-audit", "--no-fund")
-        run(npm, "ci", *npm_options, cwd=folder)
-        (folder / "complete").touch()
+    with _alone(folder):
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            for lock in ("package.json", "package-lock.json"):
+                shutil.copy(package / lock, folder)
+            npm_options = ("--omit-lockfile-registry-resolved", "--ignore-scripts", "--no-audit", "--no-fund")
+            run(npm, "ci", *npm_options, cwd=folder)
+            (folder / "complete").touch()
     return folder
 
 
 def node_script(name: str, script: str) -> list[str]:
     """The command of a Node script beside ``NAME/package.json`` and its packages; skips where Node is missing."""
     folder = node_packages(name)
-    shutil.copy(HERE / name / script, folder)  # Node looks for packages beside the script
+    with _alone(folder):
+        shutil.copy(HERE / name / script, folder)  # Node looks for packages beside the script
     return ["node", str(folder / script)]
