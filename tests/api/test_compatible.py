@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.locks import alone_in
+
 PROTOS = Path(__file__).parents[2] / "protos"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -14,12 +16,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def buf() -> Path:
     binary = PROTOS / "buf" / "node_modules" / ".bin" / "buf"
-    if not binary.exists():
-        if shutil.which("npm") is None:
-            pytest.skip("npm is not installed: it brings buf")
-        # Not `npm ci`: the lock may lack the binaries of platforms other than the one it was made on.
-        install = ["npm", "install", "--no-save", "--silent", "--no-audit", "--no-fund"]
-        subprocess.run(install, cwd=PROTOS / "buf", check=True, timeout=200)
+    with alone_in(PROTOS / "buf"):
+        if not binary.exists():
+            if shutil.which("npm") is None:
+                pytest.skip("npm is not installed: it brings buf")
+            # Not `npm ci`: the lock may lack the binaries of platforms other than the one it was made on.
+            install = ["npm", "install", "--no-save", "--silent", "--no-audit", "--no-fund"]
+            subprocess.run(install, cwd=PROTOS / "buf", check=True, timeout=200)
     return binary
 
 

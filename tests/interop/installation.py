@@ -1,15 +1,14 @@
 """Programs of others, each in an installation of its own under ``.interop``, from its pinned, hash-locked list."""
 
-import fcntl
 import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.locks import alone_in
 
 HERE = Path(__file__).parent
 INSTALLED = HERE.parents[1] / ".interop"
@@ -18,16 +17,8 @@ INSTALLED = HERE.parents[1] / ".interop"
 def _installed(name: str, *locks: Path) -> Path:
     """The folder of an installation, by what it holds."""
     digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()[:12]
+    INSTALLED.mkdir(exist_ok=True)
     return INSTALLED / f"{name}-{digest}"
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes of the test run out of an installation until the block ends."""
-    folder.parent.mkdir(exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def run(*command: object, cwd: Path | None = None) -> None:
@@ -40,7 +31,7 @@ def python_of(name: str) -> Path:
     """The interpreter of an environment with ``NAME/requirements.txt``."""
     requirements = HERE / name / "requirements.txt"
     folder = _installed(name, requirements)
-    with _alone(folder):
+    with alone_in(INSTALLED):
         if not (folder / "complete").exists():  # the mark is written last
             shutil.rmtree(folder, ignore_errors=True)
             run(sys.executable, "-m", "venv", folder)
@@ -57,7 +48,7 @@ def node_packages(name: str) -> Path:
         pytest.skip("node and npm are not installed: the Node clients are not tried")
     package = HERE / name
     folder = _installed(name, package / "package.json", package / "package-lock.json")
-    with _alone(folder):
+    with alone_in(INSTALLED):
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -72,6 +63,6 @@ def node_packages(name: str) -> Path:
 def node_script(name: str, script: str) -> list[str]:
     """The command of a Node script beside ``NAME/package.json`` and its packages; skips where Node is missing."""
     folder = node_packages(name)
-    with _alone(folder):
+    with alone_in(INSTALLED):
         shutil.copy(HERE / name / script, folder)  # Node looks for packages beside the script
     return ["node", str(folder / script)]
