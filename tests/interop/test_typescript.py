@@ -99,6 +99,6 @@ def test_stream_continues_after_a_restart(built: Path) -> None:
         finally:
             reader.kill()
             reader.wait()
-    assert len(set(seen)) == len(seen)
+    assert len(set(seen)) == len(seen), seen
     minutes = sorted({time for time, _ in seen})
-    assert {after - before for before, after in pairwise(minutes)} == {timedelta(minutes=1)}
+    assert {after - before for before, after in pairwise(minutes)} == {timedelta(minutes=1)}, seen
